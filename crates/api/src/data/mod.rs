@@ -1,0 +1,20 @@
+//! The Connect data model: [`Value`], [`Schema`], [`Struct`], [`Map`].
+//!
+//! Counterpart of Java's `org.apache.kafka.connect.data`. A value carries no schema of its own, except a struct; wherever a record needs both,
+//! they travel as [`SchemaAndValue`]. Java's logical types are [`Value::Decimal`] and [`Value::Date`], told apart by the schema's name.
+
+mod decimal;
+mod foreign;
+mod map;
+mod schema;
+mod structs;
+mod validate;
+mod value;
+
+pub use compact_str::CompactString as Text;
+pub use decimal::Decimal;
+pub use foreign::Foreign;
+pub use map::{Map, MapBuilder, MapOrder};
+pub use schema::{Field, Schema, SchemaBuilder, SchemaRef, Type, logical};
+pub use structs::Struct;
+pub use value::{SchemaAndValue, Value};

@@ -1,0 +1,1 @@
+//! Blocking twins of the task traits: for clients that block.

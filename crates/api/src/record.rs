@@ -1,0 +1,191 @@
+//! Records on their way between a connector and Kafka.
+
+use crate::data::{Map, SchemaAndValue, SchemaRef, Text, Value};
+use std::fmt;
+use std::sync::Arc;
+
+/// What source and sink records share and what transforms change. Counterpart of Java's `ConnectRecord`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Record {
+    /// The topic it goes to or comes from.
+    pub topic: Arc<str>,
+    /// The partition; none lets the partitioner choose.
+    pub partition: Option<i32>,
+    /// The key with its schema.
+    pub key: SchemaAndValue,
+    /// The value with its schema.
+    pub value: SchemaAndValue,
+    /// Milliseconds since the epoch.
+    pub timestamp: Option<i64>,
+    /// The headers in order.
+    pub headers: Headers,
+}
+
+impl Record {
+    /// A record with a value only.
+    pub fn new(topic: Arc<str>, value: SchemaAndValue) -> Self {
+        Self { topic, partition: None, key: SchemaAndValue::NULL, value, timestamp: None, headers: Headers::default() }
+    }
+}
+
+/// One header.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Header {
+    /// Its name.
+    pub key: Text,
+    /// Its value with its schema.
+    pub value: SchemaAndValue,
+}
+
+/// Headers in order; names may repeat. Counterpart of Java's `ConnectHeaders`. Empty headers take no memory.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Headers(Vec<Header>);
+
+impl Headers {
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// All in order.
+    pub fn iter(&self) -> std::slice::Iter<'_, Header> {
+        self.0.iter()
+    }
+
+    /// All in order, to be changed in place.
+    pub fn iter_mut(&mut self) -> std::slice::IterMut<'_, Header> {
+        self.0.iter_mut()
+    }
+
+    /// Adds a header at the end, unchecked.
+    pub fn add(&mut self, key: impl AsRef<str>, value: SchemaAndValue) {
+        self.0.push(Header { key: Text::new(key), value });
+    }
+
+    /// Removes all headers of this name.
+    pub fn remove(&mut self, key: &str) {
+        self.0.retain(|h| h.key != key);
+    }
+
+    /// Removes all headers.
+    pub fn clear(&mut self) {
+        self.0.clear();
+    }
+
+    /// The last header of this name.
+    pub fn last_with_name(&self, key: &str) -> Option<&Header> {
+        self.0.iter().rev().find(|h| h.key == key)
+    }
+
+    /// All headers of this name, in order.
+    pub fn all_with_name<'a>(&'a self, key: &'a str) -> impl Iterator<Item = &'a Header> {
+        self.0.iter().filter(move |h| h.key == key)
+    }
+
+    /// Keeps the headers that the predicate accepts.
+    pub fn retain(&mut self, keep: impl FnMut(&Header) -> bool) {
+        self.0.retain(keep);
+    }
+}
+
+impl FromIterator<Header> for Headers {
+    fn from_iter<I: IntoIterator<Item = Header>>(headers: I) -> Self {
+        Self(headers.into_iter().collect())
+    }
+}
+
+/// Names one share of an outside system: a file, a table. Shared by all records of the share; compared by structure.
+pub type SourcePartition = Arc<Map>;
+
+/// Where reading goes on after a record.
+pub type SourceOffset = Arc<Map>;
+
+/// A record that a source task read. Counterpart of Java's `SourceRecord`.
+#[derive(Clone, Debug)]
+pub struct SourceRecord {
+    /// The share of the outside system; none if it tracks no offsets.
+    pub source_partition: Option<SourcePartition>,
+    /// Where reading goes on once this record is safe in Kafka.
+    pub source_offset: Option<SourceOffset>,
+    /// The record.
+    pub record: Record,
+}
+
+/// Who set a record's timestamp.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TimestampType {
+    /// There is none.
+    NoTimestampType,
+    /// The producer.
+    CreateTime,
+    /// The broker.
+    LogAppendTime,
+}
+
+impl TimestampType {
+    /// Java's text: `CreateTime`.
+    pub fn java_name(self) -> &'static str {
+        match self {
+            Self::NoTimestampType => "NoTimestampType",
+            Self::CreateTime => "CreateTime",
+            Self::LogAppendTime => "LogAppendTime",
+        }
+    }
+}
+
+/// A record on its way to a sink task. Counterpart of Java's `SinkRecord`.
+#[derive(Clone, Debug)]
+pub struct SinkRecord {
+    /// The record as the transforms left it.
+    pub record: Record,
+    /// Its offset in the partition it was read from.
+    pub offset: i64,
+    /// Who set its timestamp.
+    pub timestamp_type: TimestampType,
+    /// Where it was read, whatever transforms did to its topic and partition since.
+    pub origin: TopicPartition,
+}
+
+/// A partition of a topic. Cheap to clone.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TopicPartition {
+    /// The topic.
+    pub topic: Arc<str>,
+    /// The partition.
+    pub partition: i32,
+}
+
+impl TopicPartition {
+    /// A partition of a topic.
+    pub fn new(topic: impl Into<Arc<str>>, partition: i32) -> Self {
+        Self { topic: topic.into(), partition }
+    }
+}
+
+impl fmt::Display for TopicPartition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.topic, self.partition)
+    }
+}
+
+impl SourceRecord {
+    /// A record without key, headers, partition and timestamp.
+    pub fn new(
+        partition: SourcePartition,
+        offset: SourceOffset,
+        topic: Arc<str>,
+        schema: Option<SchemaRef>,
+        value: Value,
+    ) -> Self {
+        Self {
+            source_partition: Some(partition),
+            source_offset: Some(offset),
+            record: Record::new(topic, SchemaAndValue { schema, value }),
+        }
+    }
+}

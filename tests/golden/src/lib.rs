@@ -1,0 +1,1 @@
+//! Runs recorded answers of Java Connect against our own classes.
