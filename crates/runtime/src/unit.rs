@@ -1,0 +1,126 @@
+//! The words in which herder and worker speak: what runs, what it shall do, what has become of it.
+//!
+//! A *unit* is a connector or a task. The herder tells the worker to start, pause, resume and stop units; the worker reports with [`UnitEvent`]s.
+
+use kurier_api::ConnectError;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+/// A connector's name; any non-empty text, as Java allows.
+pub type ConnectorName = Arc<str>;
+
+/// A task of a connector. Java's `ConnectorTaskId`, printed `name-0`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TaskId {
+    /// The connector.
+    pub connector: ConnectorName,
+    /// The task's number, from 0.
+    pub task: u32,
+}
+
+impl fmt::Display for TaskId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.connector, self.task)
+    }
+}
+
+/// What the operator wants of a connector.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub enum TargetState {
+    /// Connector and tasks run.
+    #[default]
+    Started,
+    /// They stay in place and do nothing.
+    Paused,
+    /// There are no tasks, and the connector rests.
+    Stopped,
+}
+
+/// What a status says of a unit. Java's `AbstractStatus.State`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[allow(missing_docs)]
+pub enum State {
+    Unassigned,
+    Running,
+    Paused,
+    Stopped,
+    Failed,
+    Restarting,
+}
+
+impl State {
+    /// The name in REST and in the status topic: `RUNNING`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Unassigned => "UNASSIGNED",
+            Self::Running => "RUNNING",
+            Self::Paused => "PAUSED",
+            Self::Stopped => "STOPPED",
+            Self::Failed => "FAILED",
+            Self::Restarting => "RESTARTING",
+        }
+    }
+}
+
+/// A connector instance or a task.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum UnitId {
+    /// The connector itself.
+    Connector(ConnectorName),
+    /// One of its tasks.
+    Task(TaskId),
+}
+
+/// Tells one life of a unit from the next: events of an abandoned life are ignored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Epoch(pub u64);
+
+/// What the worker reports to the herder.
+#[derive(Clone, Debug)]
+pub enum UnitEvent {
+    /// The unit reached a state. `Failed` carries its error; `Unassigned` is the end of a task that was asked to stop, `Stopped` that of a connector.
+    State {
+        /// Which.
+        unit: UnitId,
+        /// Which life of it.
+        epoch: Epoch,
+        /// The state.
+        state: State,
+        /// Why it failed.
+        error: Option<ConnectError>,
+    },
+    /// A connector asks to be asked for its task configs again.
+    ReconfigurationRequested {
+        /// Which.
+        connector: ConnectorName,
+        /// Which life of it.
+        epoch: Epoch,
+    },
+    /// A task read from or wrote to a topic for the first time in its life.
+    TopicActive {
+        /// Which task.
+        task: TaskId,
+        /// The topic.
+        topic: Arc<str>,
+    },
+}
+
+/// What a task counts, read by status pages and metrics. Relaxed counters: each is exact, together they are a blurred picture.
+#[derive(Debug, Default)]
+pub struct TaskCounters {
+    /// Records polled by a source or read by a sink.
+    pub records_in: AtomicU64,
+    /// Records acknowledged by Kafka, or put by the sink task.
+    pub records_out: AtomicU64,
+    /// Bytes written to or read from Kafka.
+    pub bytes: AtomicU64,
+    /// Records dropped by transforms.
+    pub dropped: AtomicU64,
+    /// Records given up under `errors.tolerance`.
+    pub failed: AtomicU64,
+    /// Records written to the dead letter queue.
+    pub dead_letters: AtomicU64,
+    /// 1 while the task has nothing to do: a source that read everything and had it acknowledged and committed, a sink that caught up and committed.
+    pub idle: AtomicU64,
+}
