@@ -1,0 +1,1 @@
+//! Client settings under their Java names.

@@ -1,0 +1,1 @@
+//! A compacted topic read to its end, followed and appended to.
