@@ -1,0 +1,1 @@
+//! The consumer: assigned partitions or a group's share, handed over as whole batches.
