@@ -1,1 +1,0 @@
-//! Reading records: assigned partitions, groups, positions.

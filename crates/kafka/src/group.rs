@@ -1,1 +1,0 @@
-//! Membership of a consumer or worker group.
