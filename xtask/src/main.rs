@@ -1,1 +1,48 @@
-fn main() {}
+//! What is done to the repository: `cargo xtask test`, `ci`, `golden`, `kafka`, `bench`, `kill`, `docs`.
+//!
+//! `cargo xtask ci` is exactly what CI runs. Tools that a fresh machine lacks are fetched into the cache folder by the command that needs them.
+#![allow(clippy::disallowed_methods, reason = "driver: runs processes and measures time")]
+
+mod ci;
+mod kafka;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// Tasks around the source of Kurier.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Runs all tests; further arguments go to `cargo test`
+    #[command(trailing_var_arg = true)]
+    Test {
+        /// Arguments for `cargo test`, such as a filter
+        #[arg(allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+    /// Runs what CI runs: formatting, clippy, dependency checks, tests
+    Ci,
+    /// Fetches Apache Kafka and Java Connect from Maven Central and starts them on free ports until Ctrl-C
+    Kafka(kafka::Args),
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().task {
+        Task::Test { args } => ci::test(&args),
+        Task::Ci => ci::ci(),
+        Task::Kafka(args) => kafka::run(&args),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,4 +1,5 @@
 //! What stands between a connector and Kafka: converters, transforms, predicates; and config providers.
+#![expect(clippy::wrong_self_convention, reason = "converters keep the names of Java's methods")]
 
 use super::connector::Descriptor;
 use crate::config::{ConfigDef, Props};

@@ -1,0 +1,69 @@
+//! The checks: what a change must pass.
+
+use anyhow::{Context, Result};
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Instant;
+
+/// The version of cargo-deny that `ci` fetches.
+const DENY_VERSION: &str = "0.20.2";
+
+fn run(what: &str, command: &mut Command) -> Result<()> {
+    eprintln!("── {what}");
+    let start = Instant::now();
+    let status = command
+        .current_dir(kurier_harness::workspace_root())
+        .status()
+        .with_context(|| format!("cannot run {command:?}"))?;
+    anyhow::ensure!(status.success(), "{what} failed ({status}); run it alone with: {command:?}");
+    eprintln!("── {what}: {:.0} s", start.elapsed().as_secs_f32());
+    Ok(())
+}
+
+fn cargo(args: &[&str]) -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.args(args);
+    command
+}
+
+/// All tests, as the README says.
+pub(crate) fn test(args: &[String]) -> Result<()> {
+    let mut command = cargo(&["test", "--workspace", "--locked"]);
+    run("tests", command.args(args))
+}
+
+/// Everything.
+pub(crate) fn ci() -> Result<()> {
+    run("formatting", &mut cargo(&["fmt", "--all", "--check"]))?;
+    run(
+        "clippy",
+        &mut cargo(&["clippy", "--workspace", "--all-targets", "--locked", "--quiet", "--", "-D", "warnings"]),
+    )?;
+    run("dependencies", Command::new(deny()?).args(["--log-level", "error", "check", "bans", "licenses", "sources"]))?;
+    // The advisory database lies in a git repository; where that cannot be reached, the check would say nothing about our dependencies.
+    let advisories = Command::new(deny()?).args(["--log-level", "error", "check", "advisories"]).output()?;
+    if !advisories.status.success() {
+        let text = String::from_utf8_lossy(&advisories.stderr);
+        anyhow::ensure!(text.contains("failed to fetch advisory database"), "advisories: {text}");
+        eprintln!("SKIPPED advisories: the advisory database cannot be fetched from here");
+    }
+    test(&[])
+}
+
+/// The path of cargo-deny, installed into the cache folder if it is not there.
+fn deny() -> Result<PathBuf> {
+    let tools = kurier_harness::cache_dir()?.join("tools");
+    let deny = tools.join("bin/cargo-deny");
+    let there = Command::new(&deny)
+        .arg("--version")
+        .output()
+        .is_ok_and(|o| String::from_utf8_lossy(&o.stdout).contains(DENY_VERSION));
+    if !there {
+        run(
+            "fetching cargo-deny",
+            cargo(&["install", "--quiet", "--locked", "--force", "cargo-deny", "--version", DENY_VERSION, "--root"])
+                .arg(&tools),
+        )?;
+    }
+    Ok(deny)
+}
