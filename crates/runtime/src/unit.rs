@@ -79,7 +79,16 @@ pub struct Epoch(pub u64);
 /// What the worker reports to the herder.
 #[derive(Clone, Debug)]
 pub enum UnitEvent {
-    /// The unit reached a state. `Failed` carries its error; `Unassigned` is the end of a task that was asked to stop, `Stopped` that of a connector.
+    /// The unit's plugin was found and made. Comes before the first state, unless the start fails earlier, on the config.
+    Instantiated {
+        /// Which.
+        unit: UnitId,
+        /// Which life of it.
+        epoch: Epoch,
+        /// The version of the plugin, shown in statuses.
+        version: Arc<str>,
+    },
+    /// The unit reached a state: running, paused, stopped (a connector that rests, target state [`TargetState::Stopped`]), or failed with its error.
     State {
         /// Which.
         unit: UnitId,
@@ -89,6 +98,14 @@ pub enum UnitEvent {
         state: State,
         /// Why it failed.
         error: Option<ConnectError>,
+    },
+    /// The last word of every life that was asked to stop, also of one that failed before: nothing of it runs any more, or it did not end in time,
+    /// is abandoned and can do no harm. Only then may the next life of the unit start.
+    Ended {
+        /// Which.
+        unit: UnitId,
+        /// Which life of it.
+        epoch: Epoch,
     },
     /// A connector asks to be asked for its task configs again.
     ReconfigurationRequested {
