@@ -1,0 +1,132 @@
+//! Where the group's coordinator is.
+//!
+//! Known until a request to it fails or is told that it moved; then looked for again, with a back-off, as long as somebody needs it.
+
+use std::time::Duration;
+
+use kafka_protocol::ResponseError;
+use kafka_protocol::messages::{FindCoordinatorRequest, FindCoordinatorResponse};
+use kafka_protocol::protocol::StrBytes;
+
+/// Key type of a group in FindCoordinator.
+const GROUP_KEY: i8 = 0;
+
+/// The broker that coordinates a group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Coordinator {
+    /// Broker id.
+    pub node: i32,
+    /// Advertised host.
+    pub host: String,
+    /// Advertised port.
+    pub port: u16,
+}
+
+/// What an answer to FindCoordinator means.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Found {
+    Yes(Coordinator),
+    /// Ask again later.
+    NotYet,
+    /// Asking again will not help.
+    Refused(ResponseError),
+}
+
+/// The question, in the form of version 4; a driver that speaks an older version moves the key.
+pub(super) fn question(group_id: &str) -> FindCoordinatorRequest {
+    FindCoordinatorRequest::default()
+        .with_key_type(GROUP_KEY)
+        .with_coordinator_keys(vec![StrBytes::from_string(group_id.to_owned())])
+}
+
+/// Reads the answer in either form.
+pub(super) fn answer(group_id: &str, response: &FindCoordinatorResponse) -> Found {
+    let (code, node, host, port) = match response.coordinators.iter().find(|entry| entry.key.as_str() == group_id) {
+        Some(entry) => (entry.error_code, entry.node_id, &entry.host, entry.port),
+        None if response.coordinators.is_empty() => {
+            (response.error_code, response.node_id, &response.host, response.port)
+        }
+        None => return Found::NotYet,
+    };
+    match ResponseError::try_from_code(code) {
+        None => match u16::try_from(port) {
+            Ok(port) if node.0 >= 0 => Found::Yes(Coordinator { node: node.0, host: host.to_string(), port }),
+            // No broker has these; the next answer may be better.
+            _ => Found::NotYet,
+        },
+        Some(error) if error.is_retriable() => Found::NotYet,
+        Some(error) => Found::Refused(error),
+    }
+}
+
+/// Grows from the first wait to the longest, doubling; an answer starts it again.
+#[derive(Clone, Debug)]
+pub(crate) struct Backoff {
+    first: Duration,
+    longest: Duration,
+    failures: u32,
+}
+
+impl Backoff {
+    pub(crate) fn new(first: Duration, longest: Duration) -> Self {
+        Self { first, longest: longest.max(first), failures: 0 }
+    }
+
+    /// The wait after one more failure.
+    pub(crate) fn fail(&mut self) -> Duration {
+        let wait = self.first.saturating_mul(1 << self.failures.min(16)).min(self.longest);
+        self.failures = self.failures.saturating_add(1);
+        wait
+    }
+
+    pub(crate) fn reset(&mut self) {
+        self.failures = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kafka_protocol::messages::BrokerId;
+    use kafka_protocol::messages::find_coordinator_response::Coordinator as Entry;
+
+    use super::*;
+
+    #[test]
+    fn both_forms_of_the_answer_are_read() {
+        let here = || Found::Yes(Coordinator { node: 3, host: "h".into(), port: 9092 });
+        let entry = |key: &str, code| {
+            Entry::default()
+                .with_key(StrBytes::from_string(key.into()))
+                .with_node_id(BrokerId(3))
+                .with_host(StrBytes::from_static_str("h"))
+                .with_port(9092)
+                .with_error_code(code)
+        };
+        let of = |entries| FindCoordinatorResponse::default().with_coordinators(entries);
+        let old = FindCoordinatorResponse::default()
+            .with_node_id(BrokerId(3))
+            .with_host(StrBytes::from_static_str("h"))
+            .with_port(9092);
+        let cases = [
+            (of(vec![entry("other", 30), entry("g", 0)]), here()),
+            (old.clone(), here()),
+            (of(vec![entry("g", 15)]), Found::NotYet),
+            (of(vec![entry("other", 0)]), Found::NotYet),
+            (old.clone().with_error_code(14), Found::NotYet),
+            (of(vec![entry("g", 30)]), Found::Refused(ResponseError::GroupAuthorizationFailed)),
+            (old.with_port(-1), Found::NotYet),
+        ];
+        for (response, expected) in cases {
+            assert_eq!(answer("g", &response), expected, "{response:?}");
+        }
+    }
+
+    #[test]
+    fn waits_double_up_to_the_longest() {
+        let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_millis(1_000));
+        let waits: Vec<_> = (0..6).map(|_| backoff.fail().as_millis()).collect();
+        assert_eq!(waits, [100, 200, 400, 800, 1_000, 1_000]);
+        backoff.reset();
+        assert_eq!(backoff.fail().as_millis(), 100);
+    }
+}
