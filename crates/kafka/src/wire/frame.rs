@@ -1,0 +1,120 @@
+//! Frames in a stream: a length of four bytes, then that many.
+
+use std::io;
+
+use bytes::{Buf, Bytes, BytesMut};
+use tokio::io::{AsyncRead, AsyncReadExt};
+
+/// Memory reserved before a frame's bytes have arrived; beyond it, only as much again as has arrived. A length alone costs its sender a connection
+/// and us no more than this.
+const RESERVE: usize = 64 << 10;
+
+/// Why no frame came.
+#[derive(Debug, thiserror::Error)]
+pub enum FrameError {
+    /// The stream failed or ended within a frame.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    /// The other side announced a frame that is too large, or does not speak this protocol at all.
+    #[error(
+        "the other side announced a frame of {len} bytes, the limit is {limit}; is this a Kafka connection without TLS?"
+    )]
+    Length {
+        /// The announced length.
+        len: i32,
+        /// The longest that is taken.
+        limit: usize,
+    },
+}
+
+/// Takes frames from a stream, without copying them once they are in memory.
+#[derive(Debug)]
+pub struct FrameReader<R> {
+    stream: R,
+    buffer: BytesMut,
+    limit: usize,
+}
+
+impl<R: AsyncRead + Unpin> FrameReader<R> {
+    /// Reads frames of at most `limit` bytes from `stream`.
+    pub fn new(stream: R, limit: usize) -> Self {
+        Self { stream, buffer: BytesMut::new(), limit }
+    }
+
+    /// Waits for the next frame; `None` once the stream has ended between two frames. May be dropped and called again.
+    pub async fn next(&mut self) -> Result<Option<Bytes>, FrameError> {
+        loop {
+            let missing = match self.buffer.first_chunk::<4>() {
+                None => 4 - self.buffer.len(),
+                Some(length) => {
+                    let announced = i32::from_be_bytes(*length);
+                    let len = usize::try_from(announced)
+                        .ok()
+                        .filter(|len| *len <= self.limit)
+                        .ok_or(FrameError::Length { len: announced, limit: self.limit })?;
+                    if self.buffer.len() >= 4 + len {
+                        self.buffer.advance(4);
+                        return Ok(Some(self.buffer.split_to(len).freeze()));
+                    }
+                    4 + len - self.buffer.len()
+                }
+            };
+            self.buffer.reserve(missing.min(self.buffer.len()).max(RESERVE));
+            if self.stream.read_buf(&mut self.buffer).await? == 0 {
+                return match self.buffer.len() {
+                    0 => Ok(None),
+                    _ => {
+                        Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the connection ended within a frame").into())
+                    }
+                };
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn runtime() -> tokio::runtime::Runtime {
+        tokio::runtime::Builder::new_current_thread().build().unwrap()
+    }
+
+    #[test]
+    fn frames_are_found_wherever_the_stream_is_cut() {
+        let mut stream = Vec::new();
+        for len in [0usize, 1, 5, 200_000, 3] {
+            stream.extend_from_slice(&(len as u32).to_be_bytes());
+            stream.extend(std::iter::repeat_n(len as u8, len));
+        }
+        for cut in [1usize, 3, 4, 7, 100_000] {
+            let (head, tail) = stream.split_at(cut);
+            let mut reader = FrameReader::new(AsyncReadExt::chain(head, tail), 1 << 20);
+            let lens = runtime().block_on(async {
+                let mut lens = Vec::new();
+                while let Some(frame) = reader.next().await.unwrap() {
+                    assert!(frame.iter().all(|b| *b == frame.len() as u8));
+                    lens.push(frame.len());
+                }
+                lens
+            });
+            assert_eq!(lens, [0, 1, 5, 200_000, 3], "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn a_frame_beyond_the_limit_is_refused_before_it_is_read() {
+        for length in [[0x7f, 0xff, 0xff, 0xff], [0x80, 0, 0, 0], *b"HTTP"] {
+            let mut reader = FrameReader::new(&length[..], 1 << 20);
+            let error = runtime().block_on(reader.next()).unwrap_err();
+            assert!(matches!(error, FrameError::Length { .. }), "{error}");
+            assert!(reader.buffer.capacity() <= 2 * RESERVE);
+        }
+    }
+
+    #[test]
+    fn half_a_frame_is_an_error() {
+        let mut reader = FrameReader::new(&[0, 0, 0, 9, 1][..], 1 << 20);
+        assert!(matches!(runtime().block_on(reader.next()), Err(FrameError::Io(_))));
+    }
+}
