@@ -264,6 +264,13 @@ impl PartialEq for Map {
 
 impl Eq for Map {}
 
+/// Agrees with the equality: the order of pairs does not count.
+impl std::hash::Hash for Map {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        state.write_i32(self.java_hash());
+    }
+}
+
 /// Collects pairs as insertions one after the other would, but in linear time: what decoders use.
 #[derive(Debug)]
 pub struct MapBuilder {
