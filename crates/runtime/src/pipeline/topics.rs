@@ -1,0 +1,221 @@
+//! Which settings a topic gets that a source task makes: the groups of `topic.creation.*`.
+//!
+//! The groups are asked in the order of `topic.creation.groups`; the first whose exclude patterns do not match the topic's name and whose include
+//! patterns do wins, else the `default` group. Settings that a group leaves out are the default group's. Only the choice is here; the source pipeline
+//! describes and creates topics. Counterpart of Apache Kafka's `TopicCreation`.
+
+use fancy_regex::Regex;
+use kurier_api::ConnectError;
+use kurier_api::config::Props;
+use std::collections::{BTreeMap, BTreeSet};
+
+const PREFIX: &str = "topic.creation.";
+const DEFAULT_GROUP: &str = "default";
+
+/// The groups of a connector.
+#[derive(Debug)]
+pub struct TopicGroups {
+    groups: Vec<Group>,
+    default: TopicSettings,
+}
+
+#[derive(Debug)]
+struct Group {
+    include: Patterns,
+    exclude: Patterns,
+    settings: TopicSettings,
+}
+
+/// Patterns of which one has to match the whole name.
+#[derive(Debug)]
+struct Patterns(Option<Regex>);
+
+/// What a new topic gets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopicSettings {
+    /// How many partitions; −1 leaves it to the broker.
+    pub partitions: i32,
+    /// How many replicas; −1 leaves it to the broker.
+    pub replication_factor: i16,
+    /// Settings of the topic.
+    pub configs: BTreeMap<String, String>,
+}
+
+impl TopicGroups {
+    /// The groups that a connector's settings declare; none if they have no key `topic.creation.*`: then nothing is created here.
+    ///
+    /// # Errors
+    /// `ConfigException` for a setting of the default group that is missing, and for what cannot be read.
+    pub fn parse(props: &Props) -> Result<Option<Self>, ConnectError> {
+        if !props.keys().any(|key| key.starts_with(PREFIX)) {
+            return Ok(None);
+        }
+        let default = TopicSettings {
+            partitions: number(props, DEFAULT_GROUP, "partitions", None)?,
+            replication_factor: number(props, DEFAULT_GROUP, "replication.factor", None)?,
+            configs: configs(props, DEFAULT_GROUP),
+        };
+        let mut groups = Vec::new();
+        for name in list(props.get("topic.creation.groups")) {
+            if name == DEFAULT_GROUP {
+                continue; // It is always there, and always last.
+            }
+            let patterns = |suffix: &str| {
+                let key = format!("{PREFIX}{name}.{suffix}");
+                Patterns::parse(&key, list(props.get(&key)))
+            };
+            groups.push(Group {
+                include: patterns("include")?,
+                exclude: patterns("exclude")?,
+                settings: TopicSettings {
+                    partitions: number(props, name, "partitions", Some(default.partitions))?,
+                    replication_factor: number(props, name, "replication.factor", Some(default.replication_factor))?,
+                    configs: configs(props, name),
+                },
+            });
+        }
+        Ok(Some(Self { groups, default }))
+    }
+
+    /// What a topic of this name gets.
+    pub fn settings_for(&self, topic: &str) -> &TopicSettings {
+        let group = self.groups.iter().find(|group| !group.exclude.match_any(topic) && group.include.match_any(topic));
+        group.map_or(&self.default, |group| &group.settings)
+    }
+}
+
+impl TopicSettings {
+    /// Java's text of a `NewTopic`, for the message of a topic that could not be created.
+    pub fn java_text(&self, topic: &str) -> String {
+        let or_default = |n: i64| if n < 0 { "default".to_owned() } else { n.to_string() };
+        let configs: Vec<_> = self.configs.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        format!(
+            "(name={topic}, numPartitions={}, replicationFactor={}, replicasAssignments=null, configs={{{}}})",
+            or_default(self.partitions.into()),
+            or_default(self.replication_factor.into()),
+            configs.join(", ")
+        )
+    }
+}
+
+impl Patterns {
+    fn parse<'a>(key: &str, patterns: impl Iterator<Item = &'a str>) -> Result<Self, ConnectError> {
+        let joined = patterns.collect::<Vec<_>>().join("|");
+        if joined.is_empty() {
+            return Ok(Self(None));
+        }
+        let regex = Regex::new(&format!(r"\A(?:{joined})\z")).map_err(|error| {
+            ConnectError::config(format!("Invalid value {joined} for configuration {key}: {error}"))
+        })?;
+        Ok(Self(Some(regex)))
+    }
+
+    fn match_any(&self, topic: &str) -> bool {
+        // A pattern that takes too long to match does not match.
+        self.0.as_ref().is_some_and(|regex| regex.is_match(topic).unwrap_or(false))
+    }
+}
+
+fn list(text: Option<&String>) -> impl Iterator<Item = &str> {
+    text.map_or("", String::as_str).split(',').map(str::trim).filter(|item| !item.is_empty())
+}
+
+fn number<N: std::str::FromStr + Copy + PartialOrd + From<i8>>(
+    props: &Props,
+    group: &str,
+    suffix: &str,
+    default: Option<N>,
+) -> Result<N, ConnectError> {
+    let key = format!("{PREFIX}{group}.{suffix}");
+    let Some(text) = props.get(&key) else {
+        return default.ok_or_else(|| {
+            ConnectError::config(format!("Missing required configuration \"{key}\" which has no default value."))
+        });
+    };
+    let invalid = |why: &str| ConnectError::config(format!("Invalid value {text} for configuration {key}: {why}"));
+    let n: N = text.trim().parse().map_err(|_| invalid("Not a number of its type"))?;
+    if n >= N::from(1) || n == N::from(-1) {
+        Ok(n)
+    } else {
+        Err(invalid(&format!("{} must be either positive or -1", suffix.replace('.', " "))))
+    }
+}
+
+/// The keys of a group that are not ours: settings of the topic, passed as they are.
+fn configs(props: &Props, group: &str) -> BTreeMap<String, String> {
+    let own = BTreeSet::from(["include", "exclude", "partitions", "replication.factor"]);
+    let prefix = format!("{PREFIX}{group}.");
+    props
+        .range(prefix.clone()..)
+        .map_while(|(key, value)| Some((key.strip_prefix(&prefix)?, value)))
+        .filter(|(key, _)| !own.contains(key))
+        .map(|(key, value)| (key.to_owned(), value.clone()))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn props(pairs: &[(&str, &str)]) -> Props {
+        pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()
+    }
+
+    const DEFAULTS: [(&str, &str); 2] =
+        [("topic.creation.default.partitions", "3"), ("topic.creation.default.replication.factor", "-1")];
+
+    #[test]
+    fn the_first_matching_group_decides() {
+        let mut all = props(&DEFAULTS);
+        all.extend(props(&[
+            ("topic.creation.groups", "default, compact ,wide"),
+            ("topic.creation.compact.include", "state-.*,.*-latest"),
+            ("topic.creation.compact.exclude", "state-raw"),
+            ("topic.creation.compact.cleanup.policy", "compact"),
+            ("topic.creation.wide.include", "state.*"),
+            ("topic.creation.wide.partitions", "12"),
+            ("topic.creation.default.retention.ms", "1"),
+        ]));
+        let groups = TopicGroups::parse(&all).unwrap().unwrap();
+        let cases = [
+            ("state-a", 3, "cleanup.policy=compact"),
+            ("x-latest", 3, "cleanup.policy=compact"),
+            ("state-raw", 12, ""),
+            ("my-state-a", 3, "retention.ms=1"), // The whole name has to match.
+            ("other", 3, "retention.ms=1"),
+        ];
+        for (topic, partitions, configs) in cases {
+            let settings = groups.settings_for(topic);
+            let shown: Vec<_> = settings.configs.iter().map(|(k, v)| format!("{k}={v}")).collect();
+            assert_eq!((settings.partitions, shown.join(",").as_str()), (partitions, configs), "{topic}");
+        }
+        assert_eq!(
+            groups.settings_for("state-a").java_text("state-a"),
+            "(name=state-a, numPartitions=3, replicationFactor=default, replicasAssignments=null, \
+             configs={cleanup.policy=compact})"
+        );
+    }
+
+    #[test]
+    fn without_a_key_nothing_is_created_and_half_a_default_group_is_an_error() {
+        assert!(TopicGroups::parse(&props(&[("name", "c")])).unwrap().is_none());
+        let cases: [(&[(&str, &str)], &str); 3] = [
+            (
+                &DEFAULTS[..1],
+                "Missing required configuration \"topic.creation.default.replication.factor\" which has no default value.",
+            ),
+            (
+                &[("topic.creation.default.partitions", "0")],
+                "Invalid value 0 for configuration topic.creation.default.partitions: partitions must be either positive or -1",
+            ),
+            (
+                &[DEFAULTS[0], DEFAULTS[1], ("topic.creation.groups", "g"), ("topic.creation.g.include", "(")],
+                "Invalid value ( for configuration topic.creation.g.include: ",
+            ),
+        ];
+        for (pairs, message) in cases {
+            let error = TopicGroups::parse(&props(pairs)).unwrap_err();
+            assert!(error.message().unwrap().starts_with(message), "{error}");
+        }
+    }
+}
