@@ -1,1 +1,9 @@
-//! kurier-connector-file
+//! The file connectors of Apache Kafka, under their Java names: lines of a file into a topic, records of topics into lines of a file.
+//!
+//! [`FileStreamSource`] reads, [`FileStreamSink`] writes. Settings, offsets and texts are Java's; beyond Java are the keys that begin with
+//! `kurier.`, whole-batch writes and failures where Java loses data silently.
+
+mod json_line;
+mod lines;
+mod reader;
+mod writer;
