@@ -130,6 +130,23 @@ where
     Ok(Box::new(OnThread { worker: Worker::start(thread, start).await?, wants_acks: false, is_idle: None }))
 }
 
+/// Does one thing that may block for long on a thread of its own, while the caller waits without holding up other tasks.
+///
+/// # Errors
+/// If the system gives no thread.
+pub async fn run<R, F>(thread: &str, work: F) -> Result<R, ConnectError>
+where
+    R: Send + 'static,
+    F: FnOnce() -> R + Send + 'static,
+{
+    let (done, answer) = answer();
+    thread::Builder::new().name(thread.to_owned()).spawn(move || done.send(catch_unwind(AssertUnwindSafe(work))))?;
+    match answer.await {
+        Ok(result) => Ok(result),
+        Err(panic) => resume_unwind(panic),
+    }
+}
+
 /// Waits for a future on this thread: the way for blocking code to ask the worker's context. Futures that need a particular async runtime to be
 /// polled in do not belong here.
 pub fn wait<F: Future>(future: F) -> F::Output {
@@ -380,6 +397,14 @@ mod tests {
         let panic = catch_unwind(AssertUnwindSafe(|| wait(task.poll(Instant::now())))).unwrap_err();
         assert_eq!(panic.downcast_ref::<&str>(), Some(&"too far"));
         assert!(wait(task.stop()).is_err());
+    }
+
+    #[test]
+    fn one_thing_is_done_on_a_thread_of_its_own() {
+        let name = wait(run("once", || thread::current().name().map(str::to_owned))).unwrap();
+        assert_eq!(name.as_deref(), Some("once"));
+        let panic = catch_unwind(AssertUnwindSafe(|| wait(run("once", || panic!("no"))).is_ok())).unwrap_err();
+        assert_eq!(panic.downcast_ref::<&str>(), Some(&"no"));
     }
 
     #[test]
