@@ -1,10 +1,13 @@
 //! How records move: from a source task into Kafka, and from Kafka into a sink task.
 //!
 //! Read [`ledger`] for what may be committed of a source, [`progress`] for what may be committed of a sink, [`tolerance`] for what happens to a record
-//! that a stage cannot take, [`dead_letter`] for where it goes, [`topics`] for the topics that a source makes.
+//! that a stage cannot take, [`dead_letter`] for where it goes, [`topics`] for the topics that a source makes,
+//! [`stages`] for transforms and converters, [`control`] for how a task is told to stop.
 
+pub mod control;
 pub mod dead_letter;
 pub mod ledger;
 pub mod progress;
+pub mod stages;
 pub mod tolerance;
 pub mod topics;
