@@ -1,1 +1,5 @@
-//! worker
+//! The worker: starts connectors and tasks, holds them apart, and ends them.
+//!
+//! [`pool`] has the threads on which plugins run.
+
+pub mod pool;
