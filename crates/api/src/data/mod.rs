@@ -5,6 +5,7 @@
 
 mod decimal;
 mod foreign;
+pub mod java_text;
 mod map;
 mod schema;
 mod structs;
