@@ -4,6 +4,7 @@
 #![allow(clippy::disallowed_methods, reason = "driver: runs processes and measures time")]
 
 mod ci;
+mod golden;
 mod kafka;
 
 use clap::{Parser, Subcommand};
@@ -28,6 +29,8 @@ enum Task {
     },
     /// Runs what CI runs: formatting, clippy, dependency checks, tests
     Ci,
+    /// Runs a folder of recorded answers of Java Connect against our converters, transforms and configs
+    Golden(golden::Args),
     /// Fetches Apache Kafka and Java Connect from Maven Central and starts them on free ports until Ctrl-C
     Kafka(kafka::Args),
 }
@@ -36,6 +39,7 @@ fn main() -> ExitCode {
     let result = match Cli::parse().task {
         Task::Test { args } => ci::test(&args),
         Task::Ci => ci::ci(),
+        Task::Golden(args) => golden::golden(&args),
         Task::Kafka(args) => kafka::run(&args),
     };
     match result {

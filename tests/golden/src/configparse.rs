@@ -1,0 +1,13 @@
+//! Makes the recorded calls of parsing and checking of settings.
+
+use crate::Answer;
+use crate::case::{Case, Suite};
+use anyhow::Result;
+
+/// Makes the call of a case; [`Answer::NotThere`] where there is no such class or operation.
+///
+/// # Errors
+/// If the case breaks the notation.
+pub fn run(_suite: &Suite, _case: &Case) -> Result<Answer> {
+    Ok(Answer::NotThere)
+}
