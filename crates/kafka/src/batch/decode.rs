@@ -128,6 +128,27 @@ impl Records {
         iter
     }
 
+    /// Takes records off the front: those before offset `from`, and then up to `max` more. What is returned has the header of the whole batch but for
+    /// the count; the rest stays here.
+    ///
+    /// A reader that may hand over only so many records at a time cuts a batch with it, in one walk over all parts together.
+    pub fn split_front(&mut self, from: i64, max: usize) -> Result<Self, BatchError> {
+        let mut iter = self.iter();
+        let (mut walked, mut taken) = (0, 0);
+        while taken < max {
+            let Some(record) = iter.next() else { break };
+            walked += 1;
+            if record?.offset >= from {
+                taken += 1;
+            }
+        }
+        let len = self.data.len() - iter.cursor.remaining().len();
+        let mut front = Self { header: self.header.clone(), data: self.data.split_to(len) };
+        front.header.record_count = walked;
+        self.header.record_count -= walked;
+        Ok(front)
+    }
+
     /// A shared handle of `part`, a key or value of one of these records, without a copy.
     ///
     /// It keeps the whole batch's memory alive.
