@@ -2,10 +2,14 @@
 //!
 //! A *unit* is a connector or a task. The herder tells the worker to start, pause, resume and stop units; the worker reports with [`UnitEvent`]s.
 
+use crate::herder::request::RawConfig;
+use async_trait::async_trait;
 use kurier_api::ConnectError;
+use kurier_api::config::Props;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use tokio::sync::mpsc;
 
 /// A connector's name; any non-empty text, as Java allows.
 pub type ConnectorName = Arc<str>;
@@ -75,6 +79,52 @@ pub enum UnitId {
 /// Tells one life of a unit from the next: events of an abandoned life are ignored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Epoch(pub u64);
+
+/// A life that shall begin.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Start {
+    /// Of which unit.
+    pub unit: UnitId,
+    /// Which life of it.
+    pub epoch: Epoch,
+    /// What it shall do.
+    pub target: TargetState,
+    /// The connector's raw config; the worker resolves it with [`crate::herder::ConfigResolver`], and a config that cannot be resolved is a failed start.
+    pub connector: Arc<RawConfig>,
+    /// The task's raw config; none for a connector.
+    pub task: Option<Arc<RawConfig>>,
+}
+
+/// What a herder may tell a worker. The orders return at once, whatever plugins do; what becomes of them comes back as [`UnitEvent`]s.
+///
+/// The herder keeps to this: one life of a unit at a time ([`UnitEvent::Ended`] before the next [`Worker::start`]), orders for a life only between its
+/// start and its stop, and `stop` once.
+#[async_trait]
+pub trait Worker: Send + Sync {
+    /// Begins a life.
+    fn start(&self, start: Start);
+
+    /// Says what a life shall do from now on; the last word counts. Also while it starts, and for one that has failed, where it changes nothing.
+    fn set_target(&self, unit: &UnitId, epoch: Epoch, target: TargetState);
+
+    /// Ends a life. [`UnitEvent::Ended`] follows in any case, in bounded time.
+    fn stop(&self, unit: &UnitId, epoch: Epoch);
+
+    /// Asks a running connector for the configs of at most `max` tasks. Bounded in time: a hung connector is an error.
+    ///
+    /// # Errors
+    /// Those of the connector; and if this life is over.
+    async fn task_configs(
+        &self,
+        connector: &ConnectorName,
+        epoch: Epoch,
+        max: usize,
+    ) -> Result<Vec<Props>, ConnectError>;
+}
+
+/// Where a worker reports. Unbounded, so that reporting never waits; bounded by what is reported: a few events a life, a topic once a life, and one
+/// [`UnitEvent::ReconfigurationRequested`] per request, which the worker passes on at most once until [`Worker::task_configs`] was called.
+pub type UnitEvents = mpsc::UnboundedSender<UnitEvent>;
 
 /// What the worker reports to the herder.
 #[derive(Clone, Debug)]

@@ -2,6 +2,8 @@
 
 mod handle;
 pub mod request;
+mod resolve;
 
 pub use handle::HerderHandle;
 pub use request::{HerderError, Request, Response};
+pub use resolve::{ConfigResolver, Resolved};
