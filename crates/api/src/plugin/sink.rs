@@ -36,6 +36,12 @@ pub trait Sink: Send + Sync {
         context: Arc<dyn ConnectorContext>,
     ) -> Result<Box<dyn Connector>, ConnectError>;
 
+    /// The Java class name of its tasks, shown as `task.class` in their configs: by default that of the connector with the other ending.
+    fn task_class(&self) -> String {
+        let class = self.descriptor().class;
+        format!("{}Task", class.strip_suffix("Connector").unwrap_or(class))
+    }
+
     /// Starts a task with settings that [`Connector::task_configs`] gave.
     ///
     /// # Errors
