@@ -4,8 +4,10 @@
 //! that a stage cannot take, [`dead_letter`] for where it goes, [`topics`] for the topics that a source makes,
 //! [`stages`] for transforms and converters, [`control`] for how a task is told to stop.
 
+pub mod context;
 pub mod control;
 pub mod dead_letter;
+pub mod decode;
 pub mod ledger;
 pub mod progress;
 pub mod stages;

@@ -1,0 +1,272 @@
+//! From fetched batches to the records that a sink task gets.
+//!
+//! Order as in Java: key, value, headers, then transforms. A record that a stage cannot take is left out and handed back with its failure; the
+//! offsets of a batch are consumed all the same.
+
+use super::control::{Activity, Control};
+use super::stages::{Converters, Failures, Retries, Transforms};
+use super::tolerance::{Failure, Judgement, Stage, Tolerance};
+use kurier_api::data::{SchemaAndValue, Value};
+use kurier_api::plugin::{Fate, Offsets};
+use kurier_api::record::TimestampType;
+use kurier_api::{ConnectError, Headers, Record, SinkRecord, TopicPartition};
+use kurier_kafka::batch::{self, RecordRef, Scratch};
+use kurier_kafka::consumer::FetchedBatch;
+
+/// Converts and transforms for one sink task.
+pub struct Decoder {
+    converters: Converters,
+    transforms: Transforms,
+    tolerance: Tolerance,
+    scratch: Scratch,
+}
+
+/// What became of the batches of one poll.
+#[derive(Debug, Default)]
+pub struct Decoded {
+    /// For `put`.
+    pub records: Vec<SinkRecord>,
+    /// The next offset of every partition that the batches were of.
+    pub positions: Offsets,
+    /// Records given up, to be reported; the one that ends the task is the last.
+    pub failed: Vec<FailedRecord>,
+    /// Why the task ends: then nothing is put.
+    pub fatal: Option<ConnectError>,
+    /// Records read.
+    pub read: u64,
+    /// Records that transforms dropped.
+    pub dropped: u64,
+}
+
+/// A consumed record that a stage could not take, as it was consumed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FailedRecord {
+    /// The record.
+    pub raw: RawRecord,
+    /// What went wrong.
+    pub failure: Failure,
+}
+
+/// A record as it lies in Kafka, copied.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RawRecord {
+    /// Where.
+    pub origin: TopicPartition,
+    /// Its offset there.
+    pub offset: i64,
+    /// Its timestamp; none if it has none.
+    pub timestamp: Option<i64>,
+    /// Who set the timestamp.
+    pub timestamp_type: TimestampType,
+    /// The key.
+    pub key: Option<Vec<u8>>,
+    /// The value.
+    pub value: Option<Vec<u8>>,
+    /// The headers.
+    pub headers: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+}
+
+impl Decoder {
+    /// A decoder for one task.
+    pub fn new(converters: Converters, transforms: Transforms, tolerance: Tolerance) -> Self {
+        Self { converters, transforms, tolerance, scratch: Scratch::default() }
+    }
+
+    /// Converts and transforms what a poll brought.
+    ///
+    /// # Errors
+    /// If a batch is corrupt.
+    pub async fn decode(&mut self, batches: &[FetchedBatch], control: &Control) -> Result<Decoded, ConnectError> {
+        let mut decoded = Decoded::default();
+        control.enter(Activity::Converting);
+        let room = batches.iter().map(FetchedBatch::max_records).sum();
+        let mut records: Vec<Record> = Vec::with_capacity(room);
+        // Beside every record: offset and origin, which transforms cannot change.
+        let mut places: Vec<(i64, TimestampType, TopicPartition)> = Vec::with_capacity(room);
+        for batch in batches {
+            let origin = TopicPartition::new(batch.partition().topic.clone(), batch.partition().partition);
+            decoded.positions.insert(origin.clone(), batch.next_offset());
+            let open = batch.open(&mut self.scratch).map_err(corrupt)?;
+            for raw in &open {
+                let raw = raw.map_err(corrupt)?;
+                decoded.read += 1;
+                let timestamp_type = timestamp_type(batch, &raw);
+                let failure = match self.convert(&origin, &raw) {
+                    Ok(record) => {
+                        records.push(record);
+                        places.push((raw.offset, timestamp_type, origin.clone()));
+                        continue;
+                    }
+                    Err(failure) => failure,
+                };
+                match self.convert_again(&origin, &raw, failure, control).await {
+                    Ok(record) => {
+                        records.push(record);
+                        places.push((raw.offset, timestamp_type, origin.clone()));
+                    }
+                    Err(failure) => {
+                        let judgement = self.tolerance.judge(&failure);
+                        let raw = RawRecord::copy(&origin, &raw, timestamp_type);
+                        decoded.failed.push(FailedRecord { raw, failure });
+                        if let Judgement::FailTask(error) = judgement {
+                            decoded.fatal = Some(error);
+                            return Ok(decoded);
+                        }
+                    }
+                }
+            }
+        }
+        if self.transforms.is_empty() {
+            decoded.records = records.into_iter().zip(places).map(sink_record).collect();
+            return Ok(decoded);
+        }
+        control.enter(Activity::Transforming);
+        let mut fates: Vec<Fate> = Vec::new();
+        fates.resize_with(records.len(), Fate::default);
+        let mut failures = Failures::default();
+        self.transforms.apply(&mut records, &mut fates, &self.tolerance, control, &mut failures).await;
+        failures.records.sort_by_key(|(at, _)| *at);
+        decoded.dropped = fates.iter().filter(|fate| matches!(fate, Fate::Dropped)).count() as u64;
+        decoded.dropped -= failures.records.len() as u64;
+        for (at, failure) in failures.records {
+            let (offset, timestamp_type, origin) = &places[at];
+            let raw = self.find(batches, origin, *offset, *timestamp_type)?;
+            decoded.failed.push(FailedRecord { raw, failure });
+        }
+        decoded.fatal = failures.fatal.map(|(_, error)| error);
+        let live = records.into_iter().zip(places).zip(fates);
+        decoded.records =
+            live.filter(|(_, fate)| matches!(fate, Fate::Live)).map(|(pair, _)| sink_record(pair)).collect();
+        Ok(decoded)
+    }
+
+    /// A consumed record as it lies in Kafka.
+    fn find(
+        &mut self,
+        batches: &[FetchedBatch],
+        origin: &TopicPartition,
+        offset: i64,
+        timestamp_type: TimestampType,
+    ) -> Result<RawRecord, ConnectError> {
+        find_raw(batches, origin, offset, &mut self.scratch)?.map(|raw| RawRecord { timestamp_type, ..raw }).ok_or_else(
+            || ConnectError::connect(format!("the record at offset {offset} of {origin} is not where it was read")),
+        )
+    }
+
+    fn convert(&mut self, origin: &TopicPartition, raw: &RecordRef<'_>) -> Result<Record, Failure> {
+        let Converters { key, value, header } = &mut self.converters;
+        let topic = &origin.topic;
+        let raw_headers = raw_headers(raw);
+        let failed = |stage, class: &std::borrow::Cow<'static, str>| {
+            let class = class.clone();
+            move |error| Failure { stage, class, error }
+        };
+        let record_key =
+            key.1.to_connect_data(topic, &raw_headers, raw.key).map_err(failed(Stage::KeyConverter, &key.0))?;
+        let record_value =
+            value.1.to_connect_data(topic, &raw_headers, raw.value).map_err(failed(Stage::ValueConverter, &value.0))?;
+        let mut headers = Headers::default();
+        for one in raw.headers {
+            let name = one.name();
+            let value = header
+                .1
+                .to_connect_header(topic, &name, one.value)
+                .map_err(failed(Stage::HeaderConverter, &header.0))?;
+            headers.add(name, value);
+        }
+        Ok(Record {
+            topic: topic.clone(),
+            partition: Some(origin.partition),
+            key: record_key,
+            value: record_value,
+            timestamp: Some(raw.timestamp).filter(|at| *at >= 0),
+            headers,
+        })
+    }
+
+    async fn convert_again(
+        &mut self,
+        origin: &TopicPartition,
+        raw: &RecordRef<'_>,
+        failure: Failure,
+        control: &Control,
+    ) -> Result<Record, Failure> {
+        let mut retries = Retries::new(control);
+        let mut failure = failure;
+        while retries.again(&failure.error, &self.tolerance).await {
+            match self.convert(origin, raw) {
+                Ok(record) => return Ok(record),
+                Err(next) => failure = next,
+            }
+        }
+        Err(failure)
+    }
+}
+
+impl RawRecord {
+    fn copy(origin: &TopicPartition, raw: &RecordRef<'_>, timestamp_type: TimestampType) -> Self {
+        Self {
+            origin: origin.clone(),
+            offset: raw.offset,
+            timestamp: Some(raw.timestamp).filter(|at| *at >= 0),
+            timestamp_type,
+            key: raw.key.map(<[u8]>::to_vec),
+            value: raw.value.map(<[u8]>::to_vec),
+            headers: raw.headers.map(|header| (header.key.to_vec(), header.value.map(<[u8]>::to_vec))).collect(),
+        }
+    }
+}
+
+/// The record of this origin and offset in these batches, as it lies in Kafka.
+///
+/// # Errors
+/// If a batch is corrupt.
+pub fn find_raw(
+    batches: &[FetchedBatch],
+    origin: &TopicPartition,
+    offset: i64,
+    scratch: &mut Scratch,
+) -> Result<Option<RawRecord>, ConnectError> {
+    for batch in batches {
+        let partition = batch.partition();
+        let is_of_it = partition.partition == origin.partition && partition.topic == origin.topic;
+        if !is_of_it || !(batch.from_offset()..batch.next_offset()).contains(&offset) {
+            continue;
+        }
+        for raw in &batch.open(scratch).map_err(corrupt)? {
+            let raw = raw.map_err(corrupt)?;
+            if raw.offset == offset {
+                return Ok(Some(RawRecord::copy(origin, &raw, timestamp_type(batch, &raw))));
+            }
+        }
+    }
+    Ok(None)
+}
+
+fn sink_record(
+    (record, (offset, timestamp_type, origin)): (Record, (i64, TimestampType, TopicPartition)),
+) -> SinkRecord {
+    SinkRecord { record, offset, timestamp_type, origin }
+}
+
+/// The headers of a record before they are converted: what a converter of keys and values may look at.
+fn raw_headers(raw: &RecordRef<'_>) -> Headers {
+    let mut headers = Headers::default();
+    for header in raw.headers {
+        let value = header.value.map_or(Value::Null, Value::bytes);
+        headers.add(header.name(), SchemaAndValue { schema: None, value });
+    }
+    headers
+}
+
+fn timestamp_type(batch: &FetchedBatch, raw: &RecordRef<'_>) -> TimestampType {
+    match batch.timestamp_type() {
+        _ if raw.timestamp < 0 => TimestampType::NoTimestampType,
+        batch::TimestampType::CreateTime => TimestampType::CreateTime,
+        batch::TimestampType::LogAppendTime => TimestampType::LogAppendTime,
+    }
+}
+
+fn corrupt(error: kurier_kafka::consumer::ConsumerError) -> ConnectError {
+    ConnectError::of_class("org.apache.kafka.common.KafkaException", error.to_string())
+}
