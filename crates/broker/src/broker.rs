@@ -1,0 +1,447 @@
+//! The broker's core: takes requests, keeps those that have to wait, answers.
+//!
+//! Each connection is served in the order of its requests, one at a time, as Apache Kafka does it: a request that waits (a fetch for data,
+//! a join for other members) holds back those behind it on the same connection and nothing else. What waits is a value (`Waiting`) with a
+//! deadline; [`Broker::next_deadline`] says when the next call is due even if nothing arrives.
+//!
+//! Handlers are beside this file, by subject: `cluster`, `topics`, `configs`, `produce`, `fetch`, `lookup`, `group_api`, `transactions`.
+
+mod cluster;
+mod topics;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::io;
+use std::time::Duration;
+
+use kafka_protocol::ResponseError;
+use kafka_protocol::messages::{ApiKey, RequestKind, ResponseKind};
+use uuid::Uuid;
+
+use crate::config::BrokerConfig;
+use crate::groups::{Effects, Groups, Limits};
+use crate::journal::{Entry, Journal};
+use crate::store::Store;
+use crate::topic_config::Overrides;
+use topics::Topics;
+
+/// Requests of one connection that may wait behind one another; a connection that sends more is closed.
+const MAX_QUEUED_REQUESTS: usize = 1_000;
+/// Producer ids that are set aside with one entry of the journal.
+const PRODUCER_ID_BLOCK: i64 = 1_000;
+
+/// The time, given by whoever drives the broker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Now {
+    /// Since some fixed moment; never goes back. Deadlines are told on this clock.
+    pub elapsed: Duration,
+    /// Milliseconds since 1970, as the calendar says; may jump.
+    pub unix_ms: i64,
+}
+
+/// Fresh unique numbers: for topic ids, member ids and the cluster's id. Must be random, or at least never repeat.
+pub type IdSource = Box<dyn FnMut() -> u128 + Send>;
+
+/// A connection, numbered by whoever drives the broker; numbers must not be used again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConnectionId(pub u64);
+
+/// One request, decoded.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// Number that the client gave the request; its answer carries it.
+    pub correlation_id: i32,
+    /// Version in which the request came and the answer goes.
+    pub api_version: i16,
+    /// What the client calls itself.
+    pub client_id: String,
+    /// Where the client is, as `DescribeGroups` shows it (`/127.0.0.1`).
+    pub client_host: String,
+    /// The request.
+    pub body: RequestKind,
+}
+
+/// What becomes of a request.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Reply {
+    /// The answer to a request.
+    Answer {
+        /// Where it goes.
+        connection: ConnectionId,
+        /// The number of the request.
+        correlation_id: i32,
+        /// Version to encode it in.
+        api_version: i16,
+        /// The answer.
+        response: Box<ResponseKind>,
+    },
+    /// The request is done and gets no answer (a produce with `acks=0`).
+    Silence {
+        /// Where it came from.
+        connection: ConnectionId,
+        /// The number of the request.
+        correlation_id: i32,
+    },
+    /// The connection is to be closed: there is no other way to report an error to it.
+    Close {
+        /// Which.
+        connection: ConnectionId,
+        /// Why, for the log.
+        reason: String,
+    },
+}
+
+/// Why a broker cannot be opened over a store.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The store failed.
+    #[error("cannot open the data in `{location}`: {source}")]
+    Store {
+        /// Where the data is.
+        location: String,
+        /// What failed.
+        source: io::Error,
+    },
+    /// A topic default is not a topic config, or its value is not one.
+    #[error("bad topic default: {reason}")]
+    TopicDefault {
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+/// Names a request that is being worked on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Ticket(u64);
+
+/// Where the answer to a request goes.
+#[derive(Debug, Clone, Copy)]
+struct Origin {
+    connection: ConnectionId,
+    correlation_id: i32,
+    api_version: i16,
+}
+
+#[derive(Default)]
+struct Connection {
+    /// The request that is being worked on.
+    current: Option<Ticket>,
+    queue: VecDeque<Request>,
+}
+
+/// What a handler makes of a request.
+enum Outcome {
+    Answer(ResponseKind),
+    /// No answer is wanted.
+    Silence,
+    /// The answer comes later.
+    Wait,
+    Close(String),
+}
+
+/// A single-node Kafka broker without sockets.
+pub struct Broker {
+    config: BrokerConfig,
+    defaults: Overrides,
+    store: Box<dyn Store>,
+    ids: IdSource,
+    journal: Journal,
+    cluster_id: String,
+    /// Host and port that clients are told.
+    address: (String, u16),
+    topics: Topics,
+    groups: Groups,
+    next_producer_id: i64,
+    reserved_producer_ids: i64,
+    connections: HashMap<ConnectionId, Connection>,
+    open: BTreeMap<Ticket, Origin>,
+    next_ticket: u64,
+    /// Fetches whose partitions have new records.
+    awakened: BTreeSet<Ticket>,
+    next_housekeeping: Duration,
+    now: Now,
+}
+
+impl Broker {
+    /// Opens a broker over what is in `store`.
+    ///
+    /// `config` gives limits and defaults; what it says about sockets is for the server only.
+    pub fn open(config: BrokerConfig, store: Box<dyn Store>, mut ids: IdSource, now: Now) -> Result<Self, OpenError> {
+        let failed = |source| OpenError::Store { location: store.location(), source };
+        let defaults = Overrides(config.topic_defaults.iter().cloned().collect());
+        defaults.check().map_err(|reason| OpenError::TopicDefault { reason })?;
+        let mut topics = Topics::default();
+        let mut groups = Groups::new(Limits::from(&config));
+        let mut cluster_id = None;
+        let mut next_producer_id = 0;
+        let mut journal = Journal::open(&*store, |entry| match entry {
+            Entry::Cluster { id } => cluster_id = Some(id),
+            Entry::ProducerIds { next } => next_producer_id = next,
+            Entry::TopicCreated { .. }
+            | Entry::TopicDeleted { .. }
+            | Entry::PartitionsAdded { .. }
+            | Entry::TopicConfigs { .. }
+            | Entry::LogStart { .. } => topics.play(entry, &defaults),
+            _ => groups.play(entry),
+        })
+        .map_err(failed)?;
+        let cluster_id = match cluster_id {
+            Some(id) => id,
+            None => {
+                let id = short_id(ids());
+                journal.append(&[Entry::Cluster { id: id.clone() }]).map_err(failed)?;
+                id
+            }
+        };
+        topics.open_logs(&*store).map_err(failed)?;
+        let address = (config.advertised_host.clone().unwrap_or_else(|| config.host.clone()), config.port);
+        let next_housekeeping = now.elapsed + config.housekeeping_interval;
+        Ok(Self {
+            config,
+            defaults,
+            store,
+            ids,
+            journal,
+            cluster_id,
+            address,
+            topics,
+            groups,
+            next_producer_id,
+            reserved_producer_ids: next_producer_id,
+            connections: HashMap::new(),
+            open: BTreeMap::new(),
+            next_ticket: 0,
+            awakened: BTreeSet::new(),
+            next_housekeeping,
+            now,
+        })
+    }
+
+    /// Sets the address that clients are told to connect to.
+    pub fn advertise(&mut self, host: &str, port: u16) {
+        self.address = (host.to_owned(), port);
+    }
+
+    /// The cluster's id.
+    pub fn cluster_id(&self) -> &str {
+        &self.cluster_id
+    }
+
+    /// Takes a request; pushes whatever is to be sent now, to this connection or to others.
+    pub fn step(&mut self, now: Now, connection: ConnectionId, request: Request, replies: &mut Vec<Reply>) {
+        self.now = now;
+        let entry = self.connections.entry(connection).or_default();
+        if entry.queue.len() >= MAX_QUEUED_REQUESTS {
+            let reason = format!("more than {MAX_QUEUED_REQUESTS} requests wait on it");
+            replies.push(Reply::Close { connection, reason });
+            return;
+        }
+        entry.queue.push_back(request);
+        self.serve(connection, replies);
+        self.settle(replies);
+    }
+
+    /// Takes note that a connection is gone; what it waited for is forgotten.
+    pub fn closed(&mut self, now: Now, connection: ConnectionId, replies: &mut Vec<Reply>) {
+        self.now = now;
+        if let Some(state) = self.connections.remove(&connection)
+            && let Some(ticket) = state.current
+        {
+            self.open.remove(&ticket);
+        }
+        self.settle(replies);
+    }
+
+    /// Does what time asks for. To be called when [`Self::next_deadline`] has come; earlier does no harm.
+    pub fn tick(&mut self, now: Now, replies: &mut Vec<Reply>) {
+        self.now = now;
+        let mut effects = Effects::default();
+        self.groups.expire(now.elapsed, now.unix_ms, &mut effects);
+        self.apply(effects, replies);
+        if self.next_housekeeping <= now.elapsed {
+            self.next_housekeeping = now.elapsed + self.config.housekeeping_interval;
+        }
+        self.settle(replies);
+    }
+
+    /// When [`Self::tick`] is due.
+    pub fn next_deadline(&self) -> Duration {
+        self.groups.next_deadline().into_iter()
+            .fold(self.next_housekeeping, Duration::min)
+    }
+
+    /// Makes everything durable and writes checkpoints, so that the next start is quick. The last thing to do with a broker.
+    pub fn close(&mut self) -> io::Result<()> {
+        let logs = self.topics.close_logs(&*self.store);
+        let journal = self.journal.sync();
+        logs.and(journal)
+    }
+
+    /// Serves requests of a connection until one of them waits.
+    fn serve(&mut self, connection: ConnectionId, replies: &mut Vec<Reply>) {
+        loop {
+            let Some(state) = self.connections.get_mut(&connection) else {
+                return;
+            };
+            if state.current.is_some() {
+                return;
+            }
+            let Some(request) = state.queue.pop_front() else {
+                return;
+            };
+            let ticket = Ticket(self.next_ticket);
+            self.next_ticket += 1;
+            state.current = Some(ticket);
+            let origin = Origin {
+                connection,
+                correlation_id: request.correlation_id,
+                api_version: request.api_version,
+            };
+            self.open.insert(ticket, origin);
+            match self.handle(ticket, request, replies) {
+                Outcome::Answer(response) => self.answer(ticket, response, replies),
+                Outcome::Silence => {
+                    self.finish(ticket);
+                    replies.push(Reply::Silence { connection, correlation_id: origin.correlation_id });
+                }
+                Outcome::Wait => {}
+                Outcome::Close(reason) => {
+                    self.finish(ticket);
+                    self.connections.remove(&connection);
+                    replies.push(Reply::Close { connection, reason });
+                }
+            }
+        }
+    }
+
+    /// Sends an answer, whoever still waits for it.
+    fn answer(&mut self, ticket: Ticket, response: ResponseKind, replies: &mut Vec<Reply>) {
+        if let Some(origin) = self.finish(ticket) {
+            replies.push(Reply::Answer {
+                connection: origin.connection,
+                correlation_id: origin.correlation_id,
+                api_version: origin.api_version,
+                response: Box::new(response),
+            });
+        }
+    }
+
+    fn finish(&mut self, ticket: Ticket) -> Option<Origin> {
+        let origin = self.open.remove(&ticket)?;
+        if let Some(state) = self.connections.get_mut(&origin.connection) {
+            state.current = None;
+        }
+        Some(origin)
+    }
+
+    /// Answers from effects are sent, and connections whose turn has come go on, until nothing moves any more.
+    fn settle(&mut self, replies: &mut Vec<Reply>) {
+        let mut seen = 0;
+        loop {
+            // Every reply since the last look may have freed its connection for the next request.
+            if seen == replies.len() {
+                return;
+            }
+            let freed: Vec<ConnectionId> = replies[seen..].iter().filter_map(Reply::freed).collect();
+            seen = replies.len();
+            for connection in freed {
+                self.serve(connection, replies);
+            }
+        }
+    }
+
+    /// Puts the effects of a group's change to work.
+    fn apply(&mut self, effects: Effects, replies: &mut Vec<Reply>) {
+        if let Err(error) = self.journal.append(&effects.entries) {
+            // The group goes on in memory; only its generation would start lower after a restart.
+            tracing::warn!("cannot write group changes to the journal: {error}");
+        }
+        for (ticket, response) in effects.answers {
+            self.answer(ticket, response, replies);
+        }
+    }
+
+    fn handle(&mut self, ticket: Ticket, request: Request, replies: &mut Vec<Reply>) -> Outcome {
+        let version = request.api_version;
+        let answer = |response| Outcome::Answer(response);
+        match request.body {
+            RequestKind::ApiVersions(_) => answer(ResponseKind::ApiVersions(cluster::api_versions())),
+            RequestKind::Metadata(body) => answer(ResponseKind::Metadata(self.metadata(version, body))),
+            RequestKind::DescribeCluster(body) => {
+                answer(ResponseKind::DescribeCluster(self.describe_cluster(version, body)))
+            }
+            RequestKind::DescribeTopicPartitions(body) => {
+                answer(ResponseKind::DescribeTopicPartitions(self.describe_topic_partitions(body)))
+            }
+            RequestKind::FindCoordinator(body) => {
+                answer(ResponseKind::FindCoordinator(self.find_coordinator(version, body)))
+            }
+            RequestKind::CreateTopics(body) => answer(ResponseKind::CreateTopics(self.create_topics(version, body))),
+            RequestKind::DeleteTopics(body) => {
+                answer(ResponseKind::DeleteTopics(self.delete_topics(version, body)))
+            }
+            RequestKind::CreatePartitions(body) => {
+                answer(ResponseKind::CreatePartitions(self.create_partitions(body)))
+            }
+            _ => Outcome::Close("it sent a request that this broker does not serve".to_owned()),
+        }
+    }
+
+    /// Writes a change to the journal; an error is what the client is told.
+    fn record(&mut self, entries: &[Entry]) -> Result<(), ResponseError> {
+        self.journal.append(entries).map_err(|error| {
+            tracing::error!("cannot write to the journal: {error}; free some space and try again");
+            ResponseError::KafkaStorageError
+        })
+    }
+
+    /// A producer id that was never used before.
+    fn fresh_producer_id(&mut self) -> Result<i64, ResponseError> {
+        if self.next_producer_id >= self.reserved_producer_ids {
+            let next = self.next_producer_id + PRODUCER_ID_BLOCK;
+            self.record(&[Entry::ProducerIds { next }])?;
+            self.reserved_producer_ids = next;
+        }
+        let id = self.next_producer_id;
+        self.next_producer_id += 1;
+        Ok(id)
+    }
+
+    fn fresh_uuid(&mut self) -> Uuid {
+        loop {
+            let id = uuid::Builder::from_random_bytes((self.ids)().to_be_bytes()).into_uuid();
+            // Clients print ids in base 64, where a leading dash reads as an option.
+            if !id.is_nil() && !short_id(id.as_u128()).starts_with('-') {
+                return id;
+            }
+        }
+    }
+}
+
+impl Reply {
+    /// The connection that this reply lets go on.
+    fn freed(&self) -> Option<ConnectionId> {
+        match self {
+            Self::Answer { connection, .. } | Self::Silence { connection, .. } => Some(*connection),
+            Self::Close { .. } => None,
+        }
+    }
+}
+
+/// An error's number in the protocol.
+pub(crate) fn code(error: ResponseError) -> i16 {
+    error.code()
+}
+
+/// 16 bytes as Apache Kafka prints ids: base 64 for URLs, without padding.
+fn short_id(id: u128) -> String {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let digit = |bits: u128| char::from(ALPHABET[(bits & 63) as usize]);
+    let mut text: String = (0..21).map(|index| digit(id >> (122 - 6 * index))).collect();
+    text.push(digit(id << 4));
+    text
+}
+
+/// Every API that is served, with its versions.
+pub(crate) fn served() -> impl Iterator<Item = (ApiKey, i16, i16)> {
+    cluster::SERVED.iter().copied()
+}

@@ -1,0 +1,514 @@
+//! Topics: which there are, their partitions and configs; creating, growing and deleting them.
+
+use std::collections::{BTreeMap, HashMap};
+use std::io;
+
+use kafka_protocol::ResponseError;
+use kafka_protocol::messages::create_partitions_response::CreatePartitionsTopicResult;
+use kafka_protocol::messages::create_topics_request::CreatableTopic;
+use kafka_protocol::messages::create_topics_response::{CreatableTopicConfigs, CreatableTopicResult};
+use kafka_protocol::messages::delete_topics_response::DeletableTopicResult;
+use kafka_protocol::messages::{
+    CreatePartitionsRequest, CreatePartitionsResponse, CreateTopicsRequest, CreateTopicsResponse, DeleteTopicsRequest,
+    DeleteTopicsResponse, TopicName,
+};
+use kafka_protocol::protocol::StrBytes;
+use uuid::Uuid;
+
+use super::{Broker, code};
+use crate::journal::Entry;
+use crate::log::PartitionLog;
+use crate::store::Store;
+use crate::topic_config::{DEFINITIONS, Overrides, TopicConfig, value_of};
+
+/// Folder of all topics.
+const FOLDER: &str = "topics";
+/// Longest topic name, as in Apache Kafka.
+const MAX_NAME: usize = 249;
+/// How much of a topic's name its folder shows; the id that follows tells topics apart.
+const SHOWN_NAME: usize = 200;
+/// Most partitions of one topic.
+const MAX_PARTITIONS: i32 = 10_000;
+/// Where a config's value comes from, by the numbers of the protocol.
+pub(super) const SOURCE_TOPIC: i8 = 1;
+pub(super) const SOURCE_BROKER: i8 = 4;
+pub(super) const SOURCE_DEFAULT: i8 = 5;
+
+/// An error and what there is to say about it.
+pub(super) type Refusal = (ResponseError, String);
+
+/// A topic to be created.
+pub(super) struct NewTopic {
+    pub(super) name: String,
+    pub(super) partitions: Option<i32>,
+    pub(super) configs: Overrides,
+}
+
+/// A topic.
+pub(super) struct Topic {
+    pub(super) id: Uuid,
+    pub(super) name: String,
+    pub(super) overrides: Overrides,
+    pub(super) config: TopicConfig,
+    pub(super) partitions: Vec<PartitionLog>,
+    /// Offsets that deletions were acknowledged up to.
+    starts: BTreeMap<i32, i64>,
+}
+
+impl Topic {
+    pub(super) fn partition_count(&self) -> i32 {
+        i32::try_from(self.partitions.len()).expect("a topic has at most MAX_PARTITIONS partitions")
+    }
+
+    pub(super) fn wire_name(&self) -> TopicName {
+        TopicName(self.name.clone().into())
+    }
+
+    fn folder(&self) -> String {
+        format!("{FOLDER}/{}", self.folder_name())
+    }
+
+    fn folder_name(&self) -> String {
+        let shown = &self.name[..self.name.len().min(SHOWN_NAME)];
+        format!("{shown}.{}", self.id.simple())
+    }
+
+    fn partition_folder(&self, partition: i32) -> String {
+        format!("{}/{partition}", self.folder())
+    }
+
+    /// Brings the number of partitions up to `count`.
+    fn grow(&mut self, count: i32) {
+        for partition in self.partition_count()..count {
+            self.partitions.push(PartitionLog::empty(self.partition_folder(partition)));
+        }
+    }
+
+    /// The log of a partition with the config it is kept by.
+    pub(super) fn log(&mut self, partition: i32) -> Option<(&mut PartitionLog, &TopicConfig)> {
+        let log = self.partitions.get_mut(usize::try_from(partition).ok()?)?;
+        Some((log, &self.config))
+    }
+}
+
+/// All topics.
+#[derive(Default)]
+pub(super) struct Topics {
+    by_name: BTreeMap<String, Topic>,
+    names: HashMap<Uuid, String>,
+}
+
+impl Topics {
+    pub(super) fn get(&self, name: &str) -> Option<&Topic> {
+        self.by_name.get(name)
+    }
+
+    pub(super) fn get_mut(&mut self, name: &str) -> Option<&mut Topic> {
+        self.by_name.get_mut(name)
+    }
+
+    pub(super) fn by_id(&self, id: Uuid) -> Option<&Topic> {
+        self.by_name.get(self.names.get(&id)?)
+    }
+
+    /// The name of the topic with this id.
+    pub(super) fn name_of(&self, id: Uuid) -> Option<&str> {
+        self.names.get(&id).map(String::as_str)
+    }
+
+    pub(super) fn by_id_mut(&mut self, id: Uuid) -> Option<&mut Topic> {
+        self.by_name.get_mut(self.names.get(&id)?)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Topic> {
+        self.by_name.values()
+    }
+
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Topic> {
+        self.by_name.values_mut()
+    }
+
+    fn remove(&mut self, id: Uuid) -> Option<Topic> {
+        self.by_name.remove(&self.names.remove(&id)?)
+    }
+
+    /// Plays an entry of the journal.
+    pub(super) fn play(&mut self, entry: Entry, defaults: &Overrides) {
+        match entry {
+            Entry::TopicCreated { id, name, partitions, configs } => {
+                let overrides = Overrides(configs.into_iter().collect());
+                let config = TopicConfig::new(&overrides, defaults);
+                let mut topic = Topic {
+                    id,
+                    name: name.clone(),
+                    overrides,
+                    config,
+                    partitions: Vec::new(),
+                    starts: BTreeMap::new(),
+                };
+                topic.grow(partitions);
+                self.names.insert(id, name.clone());
+                self.by_name.insert(name, topic);
+            }
+            Entry::TopicDeleted { id } => {
+                self.remove(id);
+            }
+            Entry::PartitionsAdded { id, partitions } => {
+                if let Some(topic) = self.by_id_mut(id) {
+                    topic.grow(partitions);
+                }
+            }
+            Entry::TopicConfigs { id, configs } => {
+                if let Some(topic) = self.by_id_mut(id) {
+                    topic.overrides = Overrides(configs.into_iter().collect());
+                    topic.config = TopicConfig::new(&topic.overrides, defaults);
+                }
+            }
+            Entry::LogStart { id, partition, offset } => {
+                if let Some(topic) = self.by_id_mut(id) {
+                    topic.starts.insert(partition, offset);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Opens the logs of all topics, and removes folders of topics that are no more.
+    pub(super) fn open_logs(&mut self, store: &dyn Store) -> io::Result<()> {
+        let known: std::collections::BTreeSet<String> = self.iter().map(Topic::folder_name).collect();
+        for name in store.list(FOLDER)? {
+            if !known.contains(&name) {
+                store.remove(&format!("{FOLDER}/{name}"))?;
+            }
+        }
+        for topic in self.by_name.values_mut() {
+            // A topic that nothing was ever written to has no folder.
+            let present = store.list(&topic.folder())?;
+            for partition in 0..topic.partition_count() {
+                let start = topic.starts.get(&partition).copied().unwrap_or(0);
+                if start > 0 || present.contains(&partition.to_string()) {
+                    let folder = topic.partition_folder(partition);
+                    let log = PartitionLog::recover(store, folder, start)?;
+                    topic.partitions[usize::try_from(partition).expect("counted from zero")] = log;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn close_logs(&mut self, store: &dyn Store) -> io::Result<()> {
+        let mut first_error = Ok(());
+        for log in self.by_name.values_mut().flat_map(|topic| &mut topic.partitions) {
+            first_error = first_error.and(log.close(store));
+        }
+        first_error
+    }
+
+    /// Everything worth remembering, as journal entries.
+    pub(super) fn snapshot(&self, entries: &mut Vec<Entry>) {
+        for topic in self.iter() {
+            entries.push(Entry::TopicCreated {
+                id: topic.id,
+                name: topic.name.clone(),
+                partitions: topic.partition_count(),
+                configs: topic.overrides.pairs(),
+            });
+            for (partition, log) in (0..).zip(&topic.partitions) {
+                if log.start_offset() > 0 {
+                    entries.push(Entry::LogStart { id: topic.id, partition, offset: log.start_offset() });
+                }
+            }
+        }
+    }
+}
+
+/// Whether a topic may have this name.
+pub(super) fn is_legal_name(name: &str) -> bool {
+    let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+    !name.is_empty() && name != "." && name != ".." && name.len() <= MAX_NAME && name.bytes().all(legal)
+}
+
+impl Broker {
+    /// Checks a topic that is to be created; returns its number of partitions.
+    fn check_new_topic(&self, topic: &NewTopic) -> Result<i32, Refusal> {
+        let name = &topic.name;
+        if !is_legal_name(name) {
+            let reason = format!(
+                "Topic name is invalid: '{name}' must be 1 to {MAX_NAME} of the letters a-z, A-Z, 0-9, '.', '_' and '-', and neither '.' nor '..'"
+            );
+            return Err((ResponseError::InvalidTopicException, reason));
+        }
+        if self.topics.get(name).is_some() {
+            return Err((ResponseError::TopicAlreadyExists, format!("Topic '{name}' already exists.")));
+        }
+        let partitions = topic.partitions.unwrap_or(self.config.num_partitions);
+        if partitions < 1 {
+            return Err((ResponseError::InvalidPartitions, "Number of partitions must be larger than 0.".to_owned()));
+        }
+        if partitions > MAX_PARTITIONS {
+            let reason = format!("This broker keeps at most {MAX_PARTITIONS} partitions of a topic.");
+            return Err((ResponseError::InvalidPartitions, reason));
+        }
+        topic.configs.check().map_err(|reason| (ResponseError::InvalidConfig, reason))?;
+        Ok(partitions)
+    }
+
+    /// Creates a topic.
+    pub(super) fn create_topic(&mut self, topic: NewTopic) -> Result<(), Refusal> {
+        let partitions = self.check_new_topic(&topic)?;
+        let entry = Entry::TopicCreated {
+            id: self.fresh_uuid(),
+            name: topic.name,
+            partitions,
+            configs: topic.configs.pairs(),
+        };
+        self.record_topic_change(entry)
+    }
+
+    /// Writes a change of topics down for good, then makes it.
+    pub(super) fn record_topic_change(&mut self, entry: Entry) -> Result<(), Refusal> {
+        let written = self.record(std::slice::from_ref(&entry)).and_then(|()| {
+            self.journal.sync().map_err(|error| {
+                tracing::error!("cannot sync the journal: {error}");
+                ResponseError::KafkaStorageError
+            })
+        });
+        written.map_err(|error| (error, "The broker cannot write to its data folder.".to_owned()))?;
+        self.topics.play(entry, &self.defaults);
+        Ok(())
+    }
+
+    pub(super) fn create_topics(&mut self, version: i16, request: CreateTopicsRequest) -> CreateTopicsResponse {
+        let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+        for topic in &request.topics {
+            *counts.entry(topic.name.to_string()).or_default() += 1;
+        }
+        let mut results = Vec::new();
+        for topic in request.topics {
+            let name = topic.name.clone();
+            let repeated = counts.get(name.as_str()).copied().unwrap_or(0) > 1;
+            if repeated {
+                if results.iter().all(|result: &CreatableTopicResult| result.name != name) {
+                    let reason = "Duplicate topic name.".to_owned();
+                    results.push(refused_topic(name, (ResponseError::InvalidRequest, reason)));
+                }
+                continue;
+            }
+            let result = match self.create_requested(topic, request.validate_only) {
+                Ok(partitions) => self.created_topic(version, name, partitions),
+                Err(refusal) => refused_topic(name, refusal),
+            };
+            results.push(result);
+        }
+        CreateTopicsResponse::default().with_topics(results)
+    }
+
+    fn create_requested(&mut self, asked: CreatableTopic, validate_only: bool) -> Result<(i32, Overrides), Refusal> {
+        let mut configs = BTreeMap::new();
+        for config in asked.configs {
+            match config.value {
+                Some(value) => configs.insert(config.name.to_string(), value.to_string()),
+                None => {
+                    let reason = format!("Null value not supported for topic configs: {}", config.name);
+                    return Err((ResponseError::InvalidConfig, reason));
+                }
+            };
+        }
+        let partitions = if asked.assignments.is_empty() {
+            if asked.replication_factor != -1 && asked.replication_factor != 1 {
+                let reason = format!(
+                    "Unable to replicate the partition {} time(s): The target replication factor of {} cannot be reached because only 1 broker(s) are registered.",
+                    asked.replication_factor, asked.replication_factor
+                );
+                return Err((ResponseError::InvalidReplicationFactor, reason));
+            }
+            (asked.num_partitions != -1).then_some(asked.num_partitions)
+        } else {
+            if asked.num_partitions != -1 || asked.replication_factor != -1 {
+                let reason = "A manual partition assignment was specified, but numPartitions or replicationFactor was not set to -1.";
+                return Err((ResponseError::InvalidRequest, reason.to_owned()));
+            }
+            let mut indices: Vec<i32> = asked.assignments.iter().map(|one| one.partition_index).collect();
+            indices.sort_unstable();
+            let all_here = asked.assignments.iter().all(|one| one.broker_ids.iter().map(|id| id.0).eq([self.config.node_id]));
+            if !all_here || !indices.iter().copied().eq(0..i32::try_from(indices.len()).unwrap_or(0)) {
+                let reason = format!(
+                    "The manual partition assignment must name the partitions from 0 on, each on broker {} alone.",
+                    self.config.node_id
+                );
+                return Err((ResponseError::InvalidReplicaAssignment, reason));
+            }
+            i32::try_from(indices.len()).ok()
+        };
+        let configs = Overrides(configs);
+        let topic = NewTopic { name: asked.name.to_string(), partitions, configs: configs.clone() };
+        let partitions = self.check_new_topic(&topic)?;
+        if !validate_only {
+            self.create_topic(topic)?;
+        }
+        Ok((partitions, configs))
+    }
+
+    fn created_topic(
+        &self,
+        version: i16,
+        name: TopicName,
+        (partitions, overrides): (i32, Overrides),
+    ) -> CreatableTopicResult {
+        let result = CreatableTopicResult::default().with_name(name.clone()).with_error_message(None);
+        if version < 5 {
+            return result;
+        }
+        let configs = DEFINITIONS
+            .iter()
+            .map(|definition| {
+                let value = value_of(definition.name, &overrides, &self.defaults).to_owned();
+                CreatableTopicConfigs::default()
+                    .with_name(StrBytes::from_static_str(definition.name))
+                    .with_value(Some(value.into()))
+                    .with_config_source(self.source_of(definition.name, &overrides))
+            })
+            .collect();
+        let result = result.with_num_partitions(partitions).with_replication_factor(1).with_configs(Some(configs));
+        match self.topics.get(&name) {
+            Some(topic) if version >= 7 => result.with_topic_id(topic.id),
+            _ => result,
+        }
+    }
+
+    /// Where the value of a topic's config comes from.
+    pub(super) fn source_of(&self, config: &str, overrides: &Overrides) -> i8 {
+        if overrides.0.contains_key(config) {
+            SOURCE_TOPIC
+        } else if self.defaults.0.contains_key(config) {
+            SOURCE_BROKER
+        } else {
+            SOURCE_DEFAULT
+        }
+    }
+
+    pub(super) fn delete_topics(&mut self, version: i16, request: DeleteTopicsRequest) -> DeleteTopicsResponse {
+        let mut responses = Vec::new();
+        if version < 6 {
+            for name in request.topic_names {
+                let id = self.topics.get(&name).map(|topic| topic.id);
+                let result = self.delete_topic(id, ResponseError::UnknownTopicOrPartition);
+                responses.push(deletion_result(version, Some(name), None, result));
+            }
+        } else {
+            for asked in request.topics {
+                let (id, name, unknown) = match asked.name {
+                    Some(name) => {
+                        let id = self.topics.get(&name).map(|topic| topic.id);
+                        (id, Some(name), ResponseError::UnknownTopicOrPartition)
+                    }
+                    None => {
+                        let name = self.topics.by_id(asked.topic_id).map(Topic::wire_name);
+                        (Some(asked.topic_id), name, ResponseError::UnknownTopicId)
+                    }
+                };
+                let result = self.delete_topic(id, unknown);
+                responses.push(deletion_result(version, name, id, result));
+            }
+        }
+        DeleteTopicsResponse::default().with_responses(responses)
+    }
+
+    fn delete_topic(&mut self, id: Option<Uuid>, unknown: ResponseError) -> Result<(), Refusal> {
+        let name = id.and_then(|id| self.topics.name_of(id)).map(str::to_owned);
+        let (Some(id), Some(name)) = (id, name) else {
+            return Err((unknown, "This server does not host this topic-partition.".to_owned()));
+        };
+        let mut entries = Vec::new();
+        self.groups.forget_topic(&name, &mut entries);
+        let refused = |error| (error, "The broker cannot write to its data folder.".to_owned());
+        self.record(&entries).map_err(refused)?;
+        entries.into_iter().for_each(|entry| self.groups.play(entry));
+        let entry = Entry::TopicDeleted { id };
+        self.record(std::slice::from_ref(&entry)).map_err(refused)?;
+        if let Some(topic) = self.topics.remove(id)
+            && let Err(error) = self.store.remove(&topic.folder())
+        {
+            // The topic is gone all the same: what is left is removed at the next start.
+            tracing::warn!(topic = name, "cannot remove the topic's files now: {error}");
+        }
+        Ok(())
+    }
+
+    pub(super) fn create_partitions(&mut self, request: CreatePartitionsRequest) -> CreatePartitionsResponse {
+        let mut results = Vec::new();
+        for asked in request.topics {
+            let result = self.add_partitions(&asked.name, asked.count, asked.assignments.map(|list| list.len()), request.validate_only);
+            let (error, message) = match result {
+                Ok(()) => (0, None),
+                Err((error, message)) => (code(error), Some(message.into())),
+            };
+            results.push(
+                CreatePartitionsTopicResult::default()
+                    .with_name(asked.name)
+                    .with_error_code(error)
+                    .with_error_message(message),
+            );
+        }
+        CreatePartitionsResponse::default().with_results(results)
+    }
+
+    fn add_partitions(
+        &mut self,
+        name: &str,
+        count: i32,
+        assigned: Option<usize>,
+        validate_only: bool,
+    ) -> Result<(), Refusal> {
+        let Some(topic) = self.topics.get(name) else {
+            let reason = "This server does not host this topic-partition.".to_owned();
+            return Err((ResponseError::UnknownTopicOrPartition, reason));
+        };
+        let (id, present) = (topic.id, topic.partition_count());
+        if count <= present {
+            let reason = if count == present {
+                format!("Topic already has {present} partition(s).")
+            } else {
+                format!("The topic {name} currently has {present} partition(s); {count} would not be an increase.")
+            };
+            return Err((ResponseError::InvalidPartitions, reason));
+        }
+        if count > MAX_PARTITIONS {
+            let reason = format!("This broker keeps at most {MAX_PARTITIONS} partitions of a topic.");
+            return Err((ResponseError::InvalidPartitions, reason));
+        }
+        if assigned.is_some_and(|assigned| i32::try_from(assigned) != Ok(count - present)) {
+            let reason = format!("Attempted to add {} additional partition(s), but another number of assignments was specified.", count - present);
+            return Err((ResponseError::InvalidReplicaAssignment, reason));
+        }
+        if validate_only {
+            return Ok(());
+        }
+        self.record_topic_change(Entry::PartitionsAdded { id, partitions: count })
+    }
+}
+
+fn refused_topic(name: TopicName, (error, message): Refusal) -> CreatableTopicResult {
+    CreatableTopicResult::default()
+        .with_name(name)
+        .with_error_code(code(error))
+        .with_error_message(Some(message.into()))
+        .with_num_partitions(-1)
+        .with_replication_factor(-1)
+}
+
+fn deletion_result(
+    version: i16,
+    name: Option<TopicName>,
+    id: Option<Uuid>,
+    result: Result<(), Refusal>,
+) -> DeletableTopicResult {
+    let response = DeletableTopicResult::default().with_name(name).with_topic_id(id.unwrap_or_default());
+    match result {
+        Ok(()) => response,
+        Err((error, message)) => {
+            let message = (version >= 5).then(|| message.into());
+            response.with_error_code(code(error)).with_error_message(message)
+        }
+    }
+}

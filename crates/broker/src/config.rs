@@ -1,0 +1,95 @@
+//! How a broker is set up.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Where a broker keeps its data.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Data {
+    /// In memory: gone with the process.
+    Memory,
+    /// In a folder, which is created when absent and belongs to one broker at a time.
+    Dir(PathBuf),
+}
+
+/// Everything that can be chosen about a broker. `BrokerConfig::default()` is a broker in memory on a free port of the loopback.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BrokerConfig {
+    /// Address to listen on.
+    pub host: String,
+    /// Port to listen on; 0 takes a free one.
+    pub port: u16,
+    /// Host that clients are told to connect to; by default the one listened on, or the loopback if that is every interface.
+    pub advertised_host: Option<String>,
+    /// Where records are kept.
+    pub data: Data,
+    /// The broker's number in metadata.
+    pub node_id: i32,
+    /// Partitions of a topic that is created without a number.
+    pub num_partitions: i32,
+    /// Whether a producer's or consumer's first request for an unknown topic creates it.
+    pub auto_create_topics: bool,
+    /// How long the first member of an empty group waits for others before the group forms.
+    pub group_initial_rebalance_delay: Duration,
+    /// Shortest session timeout that a group member may ask for.
+    pub group_min_session_timeout: Duration,
+    /// Longest session timeout that a group member may ask for.
+    pub group_max_session_timeout: Duration,
+    /// Most members a group may have.
+    pub group_max_size: usize,
+    /// How long the offsets of a group without members are kept.
+    pub offsets_retention: Duration,
+    /// Longest transaction that a producer may ask for.
+    pub transaction_max_timeout: Duration,
+    /// How long an idle producer id is remembered in a partition.
+    pub producer_id_expiration: Duration,
+    /// How often retention, compaction and expiry are looked after.
+    pub housekeeping_interval: Duration,
+    /// Topic configs that differ from Apache Kafka's defaults, by their Kafka names (`retention.ms`, …), for all topics.
+    pub topic_defaults: Vec<(String, String)>,
+    /// Largest request that is read, in bytes.
+    pub max_request_bytes: usize,
+    /// Most connections at a time; further ones are closed at once.
+    pub max_connections: usize,
+    /// Most bytes of requests held for all connections together; beyond it no further request is read.
+    pub max_pending_bytes: usize,
+    /// Most bytes of records in one `Fetch` answer.
+    pub max_fetch_bytes: usize,
+    /// How long a connection may say nothing before it is closed.
+    pub max_idle: Duration,
+}
+
+impl Default for BrokerConfig {
+    fn default() -> Self {
+        Self {
+            host: "127.0.0.1".to_owned(),
+            port: 0,
+            advertised_host: None,
+            data: Data::Memory,
+            node_id: 1,
+            num_partitions: 1,
+            auto_create_topics: true,
+            group_initial_rebalance_delay: Duration::ZERO,
+            group_min_session_timeout: Duration::from_secs(6),
+            group_max_session_timeout: Duration::from_secs(30 * 60),
+            group_max_size: 10_000,
+            offsets_retention: Duration::from_secs(7 * 24 * 60 * 60),
+            transaction_max_timeout: Duration::from_secs(15 * 60),
+            producer_id_expiration: Duration::from_secs(24 * 60 * 60),
+            housekeeping_interval: Duration::from_secs(15),
+            topic_defaults: Vec::new(),
+            max_request_bytes: 100 * 1024 * 1024,
+            max_connections: 2_000,
+            max_pending_bytes: 256 * 1024 * 1024,
+            max_fetch_bytes: 55 * 1024 * 1024,
+            max_idle: Duration::from_secs(10 * 60),
+        }
+    }
+}
+
+impl BrokerConfig {
+    /// A broker that keeps its data in `folder`.
+    pub fn in_dir(folder: impl Into<PathBuf>) -> Self {
+        Self { data: Data::Dir(folder.into()), ..Self::default() }
+    }
+}

@@ -1,0 +1,139 @@
+//! Offsets of groups: committing, reading, forgetting; also those inside transactions.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use kafka_protocol::ResponseError;
+
+use super::{Effects, Group, Groups, State};
+use crate::journal::{CommittedOffset, Entry};
+
+/// Longest text that may go with an offset, in bytes.
+pub(crate) const MAX_OFFSET_METADATA: usize = 4096;
+
+/// Who commits.
+pub(crate) struct Committer<'a> {
+    pub(crate) group: &'a str,
+    pub(crate) member_id: &'a str,
+    pub(crate) instance_id: Option<&'a str>,
+    pub(crate) generation: i32,
+}
+
+impl Groups {
+    /// Whether these offsets may be committed.
+    pub(crate) fn check_commit(
+        &mut self,
+        now: Duration,
+        committer: &Committer<'_>,
+        in_transaction: bool,
+    ) -> Result<(), ResponseError> {
+        let Some(group) = self.groups.get_mut(committer.group) else {
+            // Without a generation, whoever commits keeps no group but the offsets.
+            return if committer.generation < 0 { Ok(()) } else { Err(ResponseError::IllegalGeneration) };
+        };
+        let anonymous =
+            committer.generation < 0 && committer.member_id.is_empty() && committer.instance_id.is_none();
+        if anonymous {
+            return if in_transaction || group.state == State::Empty { Ok(()) } else { Err(ResponseError::UnknownMemberId) };
+        }
+        group.check_member(committer.member_id, committer.instance_id, committer.generation)?;
+        match group.state {
+            State::CompletingRebalance if !in_transaction => Err(ResponseError::RebalanceInProgress),
+            State::Empty => Err(ResponseError::UnknownMemberId),
+            _ => {
+                group.touch(committer.member_id, now);
+                Ok(())
+            }
+        }
+    }
+
+    /// Takes committed offsets that are in the journal.
+    pub(crate) fn commit(&mut self, now_ms: i64, name: &str, offsets: Vec<CommittedOffset>) {
+        let group = self.groups.entry(name.to_owned()).or_insert_with(|| Group::new(now_ms));
+        group.changed_ms = now_ms;
+        for offset in offsets {
+            group.offsets.insert((offset.topic.clone(), offset.partition), offset);
+        }
+    }
+
+    /// Takes offsets of an open transaction that are in the journal.
+    pub(crate) fn add_pending_offsets(
+        &mut self,
+        now_ms: i64,
+        name: &str,
+        producer_id: i64,
+        offsets: Vec<CommittedOffset>,
+    ) {
+        let group = self.groups.entry(name.to_owned()).or_insert_with(|| Group::new(now_ms));
+        let pending = group.pending_offsets.entry(producer_id).or_default();
+        for offset in offsets {
+            pending.insert((offset.topic.clone(), offset.partition), offset);
+        }
+    }
+
+    /// Ends what a transaction had in store for a group.
+    pub(crate) fn end_pending_offsets(&mut self, name: &str, producer_id: i64, commit: bool) {
+        let Some(group) = self.groups.get_mut(name) else {
+            return;
+        };
+        let Some(pending) = group.pending_offsets.remove(&producer_id) else {
+            return;
+        };
+        if commit {
+            group.changed_ms = pending.values().map(|offset| offset.committed_ms).fold(group.changed_ms, i64::max);
+            group.offsets.extend(pending);
+        }
+    }
+
+    /// Removes a group without members.
+    pub(crate) fn check_delete(&self, name: &str) -> Result<(), ResponseError> {
+        match self.groups.get(name) {
+            None => Err(ResponseError::GroupIdNotFound),
+            Some(group) if !group.members.is_empty() || !group.pending_offsets.is_empty() => {
+                Err(ResponseError::NonEmptyGroup)
+            }
+            Some(_) => Ok(()),
+        }
+    }
+
+    /// Entries that forget all offsets of a topic.
+    pub(crate) fn forget_topic(&self, topic: &str, entries: &mut Vec<Entry>) {
+        for (name, group) in &self.groups {
+            for (_, partition) in group.offsets.keys().filter(|(of, _)| of == topic) {
+                entries.push(Entry::OffsetRemoved {
+                    group: name.clone(),
+                    topic: topic.to_owned(),
+                    partition: *partition,
+                });
+            }
+        }
+    }
+
+    /// Entries that forget groups whose offsets nobody has asked for in a long time, and ids of groups that never formed.
+    pub(crate) fn expired(&self, now_ms: i64, effects: &mut Effects) {
+        let retention_ms = i64::try_from(self.limits.offsets_retention.as_millis()).unwrap_or(i64::MAX);
+        for (name, group) in &self.groups {
+            let idle = group.state == State::Empty && group.pending.is_empty() && group.pending_offsets.is_empty();
+            let forgotten = now_ms.saturating_sub(group.changed_ms) >= retention_ms;
+            let never_formed = group.offsets.is_empty() && group.generation == 0;
+            if idle && (forgotten || never_formed) {
+                effects.entries.push(Entry::GroupRemoved { group: name.clone() });
+            }
+        }
+    }
+
+    /// Offsets of a group; none for an unknown one.
+    pub(crate) fn offsets(&self, name: &str) -> Option<&BTreeMap<(String, i32), CommittedOffset>> {
+        self.groups.get(name).map(|group| &group.offsets)
+    }
+
+    /// True when an open transaction may still change this offset.
+    pub(crate) fn is_unstable(&self, name: &str, topic: &str, partition: i32) -> bool {
+        self.groups.get(name).is_some_and(|group| {
+            group
+                .pending_offsets
+                .values()
+                .any(|offsets| offsets.keys().any(|(of, number)| of == topic && *number == partition))
+        })
+    }
+}

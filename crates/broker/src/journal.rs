@@ -1,0 +1,434 @@
+//! What the broker must remember besides records: topics, configs, group offsets, producer ids, transactions.
+//!
+//! One file of framed entries, each with its length and checksum, written before the change is answered. At start the entries are played
+//! again; a torn tail is cut. When the file has grown to several times what it says, it is replaced by a fresh one. What an entry means is
+//! the business of those who write it; the order of entries is the order of changes.
+
+use std::io;
+
+use uuid::Uuid;
+
+use crate::codec::{Malformed, Reader, Writer};
+use crate::store::{Store, StoreFile};
+
+const PATH: &str = "journal";
+const FRESH_PATH: &str = "journal.new";
+/// Length and checksum before each entry.
+const FRAME: usize = 8;
+/// A journal smaller than this is never replaced.
+const SMALL: u64 = 1024 * 1024;
+/// A journal is replaced when it is this many times larger than it was when fresh.
+const GROWTH: u64 = 4;
+
+/// An offset that a group committed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct CommittedOffset {
+    pub(crate) topic: String,
+    pub(crate) partition: i32,
+    pub(crate) offset: i64,
+    pub(crate) leader_epoch: i32,
+    pub(crate) metadata: String,
+    pub(crate) committed_ms: i64,
+}
+
+/// A transactional id and what it is doing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct TransactionEntry {
+    pub(crate) id: String,
+    pub(crate) producer_id: i64,
+    pub(crate) producer_epoch: i16,
+    pub(crate) timeout_ms: i32,
+    /// See `transactions::Phase`.
+    pub(crate) phase: u8,
+    pub(crate) started_ms: i64,
+    pub(crate) updated_ms: i64,
+    pub(crate) partitions: Vec<(String, i32)>,
+    pub(crate) groups: Vec<String>,
+}
+
+/// One change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Entry {
+    Cluster { id: String },
+    TopicCreated { id: Uuid, name: String, partitions: i32, configs: Vec<(String, String)> },
+    TopicDeleted { id: Uuid },
+    PartitionsAdded { id: Uuid, partitions: i32 },
+    TopicConfigs { id: Uuid, configs: Vec<(String, String)> },
+    LogStart { id: Uuid, partition: i32, offset: i64 },
+    OffsetCommitted { group: String, offset: CommittedOffset },
+    OffsetRemoved { group: String, topic: String, partition: i32 },
+    Group { group: String, generation: i32, protocol_type: Option<String>, changed_ms: i64 },
+    GroupRemoved { group: String },
+    ProducerIds { next: i64 },
+    Transaction(TransactionEntry),
+    TransactionRemoved { id: String },
+    PendingOffsets { group: String, producer_id: i64, offsets: Vec<CommittedOffset> },
+    PendingOffsetsEnded { group: String, producer_id: i64, commit: bool },
+}
+
+impl CommittedOffset {
+    fn write(&self, out: &mut Writer) {
+        out.text(&self.topic);
+        out.i32(self.partition);
+        out.i64(self.offset);
+        out.i32(self.leader_epoch);
+        out.text(&self.metadata);
+        out.i64(self.committed_ms);
+    }
+
+    fn read(from: &mut Reader<'_>) -> Result<Self, Malformed> {
+        Ok(Self {
+            topic: from.text()?,
+            partition: from.i32()?,
+            offset: from.i64()?,
+            leader_epoch: from.i32()?,
+            metadata: from.text()?,
+            committed_ms: from.i64()?,
+        })
+    }
+}
+
+impl Entry {
+    fn write(&self, out: &mut Writer) {
+        match self {
+            Self::Cluster { id } => {
+                out.u8(1);
+                out.text(id);
+            }
+            Self::TopicCreated { id, name, partitions, configs } => {
+                out.u8(2);
+                out.u128(id.as_u128());
+                out.text(name);
+                out.i32(*partitions);
+                write_configs(configs, out);
+            }
+            Self::TopicDeleted { id } => {
+                out.u8(3);
+                out.u128(id.as_u128());
+            }
+            Self::PartitionsAdded { id, partitions } => {
+                out.u8(4);
+                out.u128(id.as_u128());
+                out.i32(*partitions);
+            }
+            Self::TopicConfigs { id, configs } => {
+                out.u8(5);
+                out.u128(id.as_u128());
+                write_configs(configs, out);
+            }
+            Self::LogStart { id, partition, offset } => {
+                out.u8(6);
+                out.u128(id.as_u128());
+                out.i32(*partition);
+                out.i64(*offset);
+            }
+            Self::OffsetCommitted { group, offset } => {
+                out.u8(7);
+                out.text(group);
+                offset.write(out);
+            }
+            Self::OffsetRemoved { group, topic, partition } => {
+                out.u8(8);
+                out.text(group);
+                out.text(topic);
+                out.i32(*partition);
+            }
+            Self::Group { group, generation, protocol_type, changed_ms } => {
+                out.u8(9);
+                out.text(group);
+                out.i32(*generation);
+                out.optional_text(protocol_type.as_deref());
+                out.i64(*changed_ms);
+            }
+            Self::GroupRemoved { group } => {
+                out.u8(10);
+                out.text(group);
+            }
+            Self::ProducerIds { next } => {
+                out.u8(11);
+                out.i64(*next);
+            }
+            Self::Transaction(entry) => {
+                out.u8(12);
+                entry.write(out);
+            }
+            Self::TransactionRemoved { id } => {
+                out.u8(13);
+                out.text(id);
+            }
+            Self::PendingOffsets { group, producer_id, offsets } => {
+                out.u8(14);
+                out.text(group);
+                out.i64(*producer_id);
+                out.count(offsets.len());
+                offsets.iter().for_each(|offset| offset.write(out));
+            }
+            Self::PendingOffsetsEnded { group, producer_id, commit } => {
+                out.u8(15);
+                out.text(group);
+                out.i64(*producer_id);
+                out.bool(*commit);
+            }
+        }
+    }
+
+    fn read(from: &mut Reader<'_>) -> Result<Self, Malformed> {
+        let uuid = |from: &mut Reader<'_>| from.u128().map(Uuid::from_u128);
+        Ok(match from.u8()? {
+            1 => Self::Cluster { id: from.text()? },
+            2 => Self::TopicCreated {
+                id: uuid(from)?,
+                name: from.text()?,
+                partitions: from.i32()?,
+                configs: read_configs(from)?,
+            },
+            3 => Self::TopicDeleted { id: uuid(from)? },
+            4 => Self::PartitionsAdded { id: uuid(from)?, partitions: from.i32()? },
+            5 => Self::TopicConfigs { id: uuid(from)?, configs: read_configs(from)? },
+            6 => Self::LogStart { id: uuid(from)?, partition: from.i32()?, offset: from.i64()? },
+            7 => Self::OffsetCommitted { group: from.text()?, offset: CommittedOffset::read(from)? },
+            8 => Self::OffsetRemoved { group: from.text()?, topic: from.text()?, partition: from.i32()? },
+            9 => Self::Group {
+                group: from.text()?,
+                generation: from.i32()?,
+                protocol_type: from.optional_text()?,
+                changed_ms: from.i64()?,
+            },
+            10 => Self::GroupRemoved { group: from.text()? },
+            11 => Self::ProducerIds { next: from.i64()? },
+            12 => Self::Transaction(TransactionEntry::read(from)?),
+            13 => Self::TransactionRemoved { id: from.text()? },
+            14 => Self::PendingOffsets {
+                group: from.text()?,
+                producer_id: from.i64()?,
+                offsets: (0..from.count()?).map(|_| CommittedOffset::read(from)).collect::<Result<_, _>>()?,
+            },
+            15 => Self::PendingOffsetsEnded { group: from.text()?, producer_id: from.i64()?, commit: from.bool()? },
+            _ => return Err(Malformed),
+        })
+    }
+}
+
+impl TransactionEntry {
+    fn write(&self, out: &mut Writer) {
+        out.text(&self.id);
+        out.i64(self.producer_id);
+        out.i16(self.producer_epoch);
+        out.i32(self.timeout_ms);
+        out.u8(self.phase);
+        out.i64(self.started_ms);
+        out.i64(self.updated_ms);
+        out.count(self.partitions.len());
+        for (topic, partition) in &self.partitions {
+            out.text(topic);
+            out.i32(*partition);
+        }
+        out.count(self.groups.len());
+        self.groups.iter().for_each(|group| out.text(group));
+    }
+
+    fn read(from: &mut Reader<'_>) -> Result<Self, Malformed> {
+        Ok(Self {
+            id: from.text()?,
+            producer_id: from.i64()?,
+            producer_epoch: from.i16()?,
+            timeout_ms: from.i32()?,
+            phase: from.u8()?,
+            started_ms: from.i64()?,
+            updated_ms: from.i64()?,
+            partitions: (0..from.count()?).map(|_| Ok((from.text()?, from.i32()?))).collect::<Result<_, _>>()?,
+            groups: (0..from.count()?).map(|_| from.text()).collect::<Result<_, _>>()?,
+        })
+    }
+}
+
+fn write_configs(configs: &[(String, String)], out: &mut Writer) {
+    out.count(configs.len());
+    for (name, value) in configs {
+        out.text(name);
+        out.text(value);
+    }
+}
+
+fn read_configs(from: &mut Reader<'_>) -> Result<Vec<(String, String)>, Malformed> {
+    (0..from.count()?).map(|_| Ok((from.text()?, from.text()?))).collect()
+}
+
+/// The file of entries.
+pub(crate) struct Journal {
+    file: Box<dyn StoreFile>,
+    fresh_len: u64,
+    unsynced: bool,
+}
+
+impl Journal {
+    /// Opens the journal and plays its entries.
+    pub(crate) fn open(store: &dyn Store, mut play: impl FnMut(Entry)) -> io::Result<Self> {
+        store.remove(FRESH_PATH)?;
+        let mut file = store.open(PATH)?;
+        let len = usize::try_from(file.len()).map_err(io::Error::other)?;
+        let bytes = file.read(0, len)?;
+        let mut rest = &bytes[..];
+        while let Some((entry, after)) = next_entry(rest) {
+            play(entry);
+            rest = after;
+        }
+        if !rest.is_empty() {
+            let kept = file.len() - rest.len() as u64;
+            tracing::warn!(
+                "cut {} bytes after position {kept} of the journal: the last entry is not whole; a crash before an acknowledgement leaves such a tail",
+                rest.len()
+            );
+            file.truncate(kept)?;
+        }
+        Ok(Self { fresh_len: file.len(), file, unsynced: false })
+    }
+
+    /// Writes entries: all of them, or none.
+    pub(crate) fn append(&mut self, entries: &[Entry]) -> io::Result<()> {
+        if entries.is_empty() {
+            return Ok(());
+        }
+        let bytes = frame(entries);
+        self.file.append(&[&bytes])?;
+        self.unsynced = true;
+        Ok(())
+    }
+
+    /// Makes the entries survive the loss of power.
+    pub(crate) fn sync(&mut self) -> io::Result<()> {
+        if self.unsynced {
+            self.file.sync()?;
+            self.unsynced = false;
+        }
+        Ok(())
+    }
+
+    /// True when the journal has grown so much that it should be replaced.
+    pub(crate) fn is_overgrown(&self) -> bool {
+        self.file.len() > SMALL.max(self.fresh_len * GROWTH)
+    }
+
+    /// Replaces everything said so far by `entries`, which must say the same.
+    pub(crate) fn replace(&mut self, store: &dyn Store, entries: &[Entry]) -> io::Result<()> {
+        store.remove(FRESH_PATH)?;
+        let mut fresh = store.open(FRESH_PATH)?;
+        fresh.append(&[&frame(entries)])?;
+        fresh.sync()?;
+        store.rename(FRESH_PATH, PATH)?;
+        self.file = store.open(PATH)?;
+        self.fresh_len = self.file.len();
+        self.unsynced = false;
+        Ok(())
+    }
+}
+
+fn frame(entries: &[Entry]) -> Vec<u8> {
+    let mut out = Writer::default();
+    for entry in entries {
+        let start = out.bytes.len();
+        out.bytes.extend_from_slice(&[0; FRAME]);
+        entry.write(&mut out);
+        let content = start + FRAME;
+        let len = (out.bytes.len() - content) as u32;
+        let crc = crc32c::crc32c(&out.bytes[content..]);
+        out.bytes[start..start + 4].copy_from_slice(&len.to_be_bytes());
+        out.bytes[start + 4..content].copy_from_slice(&crc.to_be_bytes());
+    }
+    out.bytes
+}
+
+fn next_entry(bytes: &[u8]) -> Option<(Entry, &[u8])> {
+    let (len, rest) = bytes.split_first_chunk::<4>()?;
+    let (crc, rest) = rest.split_first_chunk::<4>()?;
+    let (content, after) = rest.split_at_checked(u32::from_be_bytes(*len) as usize)?;
+    if crc32c::crc32c(content) != u32::from_be_bytes(*crc) {
+        return None;
+    }
+    let mut reader = Reader::new(content);
+    let entry = Entry::read(&mut reader).ok()?;
+    reader.is_empty().then_some((entry, after))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::MemoryStore;
+
+    fn entries() -> Vec<Entry> {
+        let id = Uuid::from_u128(7);
+        let offset = CommittedOffset {
+            topic: "t".into(),
+            partition: 3,
+            offset: 99,
+            leader_epoch: -1,
+            metadata: "m".into(),
+            committed_ms: 5,
+        };
+        let configs = vec![("cleanup.policy".to_owned(), "compact".to_owned())];
+        vec![
+            Entry::Cluster { id: "c".into() },
+            Entry::TopicCreated { id, name: "t".into(), partitions: 4, configs: configs.clone() },
+            Entry::PartitionsAdded { id, partitions: 6 },
+            Entry::TopicConfigs { id, configs },
+            Entry::LogStart { id, partition: 1, offset: 8 },
+            Entry::OffsetCommitted { group: "g".into(), offset: offset.clone() },
+            Entry::OffsetRemoved { group: "g".into(), topic: "t".into(), partition: 3 },
+            Entry::Group { group: "g".into(), generation: 4, protocol_type: Some("consumer".into()), changed_ms: 1 },
+            Entry::ProducerIds { next: 1000 },
+            Entry::Transaction(TransactionEntry {
+                id: "x".into(),
+                producer_id: 1,
+                producer_epoch: 2,
+                timeout_ms: 3,
+                phase: 1,
+                started_ms: 4,
+                updated_ms: 5,
+                partitions: vec![("t".into(), 0)],
+                groups: vec!["g".into()],
+            }),
+            Entry::PendingOffsets { group: "g".into(), producer_id: 1, offsets: vec![offset] },
+            Entry::PendingOffsetsEnded { group: "g".into(), producer_id: 1, commit: true },
+            Entry::TransactionRemoved { id: "x".into() },
+            Entry::GroupRemoved { group: "g".into() },
+            Entry::TopicDeleted { id },
+        ]
+    }
+
+    fn played(store: &MemoryStore) -> Vec<Entry> {
+        let mut all = Vec::new();
+        Journal::open(store, |entry| all.push(entry)).unwrap();
+        all
+    }
+
+    #[test]
+    fn a_journal_cut_anywhere_is_a_prefix_of_itself() {
+        let store = MemoryStore::new();
+        let mut journal = Journal::open(&store, |_| panic!("it is empty")).unwrap();
+        let entries = entries();
+        let mut ends = vec![0];
+        for entry in &entries {
+            journal.append(std::slice::from_ref(entry)).unwrap();
+            ends.push(journal.file.len());
+        }
+        assert_eq!(played(&store), entries);
+        for cut in 0..journal.file.len() {
+            let copy = store.duplicate();
+            copy.cut(PATH, cut);
+            let whole = ends.iter().filter(|end| **end <= cut).count() - 1;
+            assert_eq!(played(&copy), entries[..whole], "cut at {cut}");
+            assert_eq!(copy.files().first().map_or(0, |file| file.1), ends[whole], "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn a_replaced_journal_says_what_it_was_given() {
+        let store = MemoryStore::new();
+        let mut journal = Journal::open(&store, |_| {}).unwrap();
+        journal.append(&entries()).unwrap();
+        let fresh = &entries()[..2];
+        journal.replace(&store, fresh).unwrap();
+        journal.append(&entries()[2..3]).unwrap();
+        assert_eq!(played(&store), entries()[..3]);
+    }
+}
