@@ -15,12 +15,13 @@ pub struct Progress {
     partitions: BTreeMap<TopicPartition, Position>,
 }
 
-#[derive(Clone, Copy, Debug)]
+/// Both are unknown of a partition whose committed offset has not been looked up yet.
+#[derive(Clone, Copy, Debug, Default)]
 struct Position {
     /// What `put` took: the next record to put.
-    delivered: i64,
+    delivered: Option<i64>,
     /// What the group holds, or where reading began.
-    committed: i64,
+    committed: Option<i64>,
 }
 
 /// What to commit after an answer of `pre_commit`, and what was wrong with the answer.
@@ -38,9 +39,17 @@ impl Progress {
         Self::default()
     }
 
-    /// A partition is ours now; reading begins at `position`.
-    pub fn assigned(&mut self, partition: TopicPartition, position: i64) {
-        self.partitions.insert(partition, Position { delivered: position, committed: position });
+    /// A partition is ours now.
+    pub fn assigned(&mut self, partition: TopicPartition) {
+        self.partitions.insert(partition, Position::default());
+    }
+
+    /// Reading of a partition begins at `offset`; without meaning once that is known.
+    pub fn begun(&mut self, partition: &TopicPartition, offset: i64) {
+        if let Some(position) = self.partitions.get_mut(partition) {
+            position.delivered.get_or_insert(offset);
+            position.committed.get_or_insert(offset);
+        }
     }
 
     /// A partition is no longer ours.
@@ -62,7 +71,7 @@ impl Progress {
     pub fn delivered(&mut self, positions: &Offsets) {
         for (partition, offset) in positions {
             if let Some(position) = self.partitions.get_mut(partition) {
-                position.delivered = *offset;
+                position.delivered = Some(*offset);
             }
         }
     }
@@ -71,7 +80,7 @@ impl Progress {
     pub fn rewind(&mut self, partition: &TopicPartition, offset: i64) -> bool {
         match self.partitions.get_mut(partition) {
             Some(position) => {
-                *position = Position { delivered: offset, committed: offset };
+                *position = Position { delivered: Some(offset), committed: Some(offset) };
                 true
             }
             None => false,
@@ -82,7 +91,7 @@ impl Progress {
     pub fn offer<'a>(&self, partitions: impl IntoIterator<Item = &'a TopicPartition>) -> Offsets {
         partitions
             .into_iter()
-            .filter_map(|partition| Some((partition.clone(), self.partitions.get(partition)?.delivered)))
+            .filter_map(|partition| Some((partition.clone(), self.partitions.get(partition)?.delivered?)))
             .collect()
     }
 
@@ -99,12 +108,12 @@ impl Progress {
             if !offered.contains_key(partition) {
                 continue; // Ours, but not what was asked about: as in Java, left for the next commit.
             }
-            if offset > position.delivered {
-                let delivered = position.delivered;
+            let delivered = position.delivered.unwrap_or(0);
+            if offset > delivered {
                 commit.warnings.push(format!(
                     "the task wants to commit {offset} of {partition}, but has got records up to {delivered} only; ignored"
                 ));
-            } else if offset != position.committed {
+            } else if Some(offset) != position.committed {
                 commit.offsets.insert(partition.clone(), offset);
             }
         }
@@ -115,7 +124,7 @@ impl Progress {
     pub fn committed(&mut self, offsets: &Offsets) {
         for (partition, offset) in offsets {
             if let Some(position) = self.partitions.get_mut(partition) {
-                position.committed = *offset;
+                position.committed = Some(*offset);
             }
         }
     }
@@ -126,7 +135,9 @@ impl Progress {
         for partition in partitions {
             if let Some(position) = self.partitions.get_mut(partition) {
                 position.delivered = position.committed;
-                seeks.insert(partition.clone(), position.committed);
+                if let Some(committed) = position.committed {
+                    seeks.insert(partition.clone(), committed);
+                }
             }
         }
         seeks
@@ -155,7 +166,8 @@ mod tests {
     fn an_answer_can_hold_back_and_never_push() {
         let mut progress = Progress::new();
         for p in 0..4 {
-            progress.assigned(tp(p), 10);
+            progress.assigned(tp(p));
+            progress.begun(&tp(p), 10);
         }
         progress.delivered(&offsets(&[(0, 20), (1, 20), (2, 20), (9, 99)]));
         let offered = progress.offer(&[tp(0), tp(1), tp(3), tp(9)]);
@@ -180,7 +192,9 @@ mod tests {
     #[test]
     fn a_failed_pre_commit_goes_back_to_what_the_group_holds() {
         let mut progress = Progress::new();
-        progress.assigned(tp(0), 5);
+        progress.assigned(tp(0));
+        progress.begun(&tp(0), 5);
+        progress.begun(&tp(0), 6);
         progress.delivered(&offsets(&[(0, 8)]));
         progress.committed(&offsets(&[(0, 8)]));
         progress.delivered(&offsets(&[(0, 12)]));
@@ -193,7 +207,9 @@ mod tests {
     #[test]
     fn a_rewind_counts_as_read_and_committed_there() {
         let mut progress = Progress::new();
-        progress.assigned(tp(0), 5);
+        progress.assigned(tp(0));
+        progress.begun(&tp(0), 5);
+        progress.begun(&tp(0), 6);
         assert!(progress.rewind(&tp(0), 2));
         assert!(!progress.rewind(&tp(1), 2));
         assert_eq!(progress.answer(&offsets(&[(0, 2)]), &offsets(&[(0, 2)])), Commit::default());
@@ -209,7 +225,8 @@ mod tests {
             for (p, offset, what) in steps {
                 match what {
                     0 => {
-                        progress.assigned(tp(p), offset);
+                        progress.assigned(tp(p));
+                        progress.begun(&tp(p), offset);
                         delivered.insert(p, offset);
                     }
                     1 => {

@@ -200,3 +200,94 @@ impl<'a> Retries<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::control::{Order, orders};
+    use super::super::tolerance::ToleranceLevel;
+    use super::*;
+    use kurier_api::data::{SchemaAndValue, Value};
+    use kurier_api::plugin::Verdict;
+    use std::time::Duration;
+
+    /// Appends its letter to a text; drops, fails or asks for patience where the text holds the matching sign.
+    struct Letter(char);
+
+    impl Transform for Letter {
+        fn apply(&mut self, record: &mut Record) -> Result<Verdict, ConnectError> {
+            let Value::Text(text) = &mut record.value.value else { return Ok(Verdict::Keep) };
+            if text.contains(&format!("-{}", self.0)) {
+                return Ok(Verdict::Drop);
+            }
+            if text.contains(&format!("!{}", self.0)) {
+                return Err(ConnectError::data(format!("no {}", self.0)));
+            }
+            if let Some(at) = text.find(&format!("?{}", self.0)) {
+                text.replace_range(at..at + 2, "");
+                return Err(ConnectError::retriable("not yet"));
+            }
+            text.push(self.0);
+            Ok(Verdict::Keep)
+        }
+    }
+
+    /// Met by texts with a `p`.
+    struct HasP;
+
+    impl Predicate for HasP {
+        fn test(&mut self, record: &Record) -> Result<bool, ConnectError> {
+            match record.value.value.as_text() {
+                Some("brokena") => Err(ConnectError::data("no predicate")),
+                text => Ok(text.is_some_and(|text| text.contains('p'))),
+            }
+        }
+    }
+
+    fn transforms() -> Transforms {
+        let stage =
+            |letter, guard| TransformStage { class: "Letter".into(), transform: Box::new(Letter(letter)), guard };
+        let guard = |negate| Some(Guard { predicate: Box::new(HasP), negate });
+        Transforms::new(vec![stage('a', None), stage('b', guard(false)), stage('c', guard(true))])
+    }
+
+    /// What becomes of texts, and which one ended the task.
+    async fn run(texts: &[&str], tolerance: &Tolerance) -> (Vec<String>, Vec<(usize, String)>, Option<usize>) {
+        let (_orders, control) = orders(Order::Run, tokio::runtime::Handle::current());
+        let mut records: Vec<_> =
+            texts.iter().map(|text| Record::new("t".into(), SchemaAndValue::schemaless(*text))).collect();
+        let mut fates: Vec<_> = texts.iter().map(|_| Fate::Live).collect();
+        let mut failures = Failures::default();
+        transforms().apply(&mut records, &mut fates, tolerance, &control, &mut failures).await;
+        let end = failures.end(records.len());
+        let live = records[..end].iter().zip(&fates).filter(|(_, fate)| matches!(fate, Fate::Live));
+        let live = live.map(|(record, _)| record.value.value.as_text().unwrap().to_owned()).collect();
+        failures.records.sort_by_key(|(at, _)| *at);
+        let failed = failures.records.iter().map(|(at, f)| (*at, f.error.message().unwrap().to_owned())).collect();
+        (live, failed, failures.fatal.map(|(at, _)| at))
+    }
+
+    #[tokio::test]
+    async fn records_are_kept_dropped_and_given_up_each_for_itself() {
+        let all = Tolerance {
+            level: ToleranceLevel::All,
+            retry_timeout: None,
+            retry_delay_max: Duration::ZERO,
+            ..Tolerance::default()
+        };
+        let texts = ["x", "p", "-a", "p-b", "x-b", "!a", "p!b", "?a", "p?b", "broken"];
+        let (live, failed, fatal) = run(&texts, &all).await;
+        assert_eq!(live, ["xac", "pab", "x-bac", "ac", "pab"]);
+        let messages = [(5, "no a"), (6, "no b"), (9, "no predicate")].map(|(at, text)| (at, text.to_owned()));
+        assert_eq!((failed, fatal), (messages.to_vec(), None));
+    }
+
+    #[tokio::test]
+    async fn without_tolerance_the_first_failing_record_ends_the_task() {
+        let none = Tolerance::default();
+        let (live, failed, fatal) = run(&["x", "p!b", "!a", "x"], &none).await;
+        assert_eq!((live, fatal), (vec!["xac".to_owned()], Some(1)));
+        assert_eq!(failed, [(1, "no b".to_owned())], "records behind it were never reached");
+        let (_, failed, fatal) = run(&["x?a", "x"], &none).await;
+        assert_eq!((failed.len(), fatal), (1, None), "a retriable error whose time is up is given up even so");
+    }
+}

@@ -1,0 +1,158 @@
+//! With which properties a connector's Kafka clients are made: Java's table of built-in settings, worker prefixes and connector overrides.
+//!
+//! Later wins: what Connect sets itself, then `producer.`, `consumer.`, `admin.` of the worker, then `producer.override.` and so on of the connector. The
+//! ids are Java's, so that quotas and ACLs written for a Java worker fit. Pure.
+
+use crate::unit::TaskId;
+use kurier_api::config::Props;
+
+const MAX_LONG: &str = "9223372036854775807";
+const MAX_INT: &str = "2147483647";
+
+/// The properties of a worker's and a connector's clients, resolved.
+#[derive(Clone, Copy, Debug)]
+pub struct ClientProps<'a> {
+    /// The worker's settings.
+    pub worker: &'a Props,
+    /// The connector's settings.
+    pub connector: &'a Props,
+}
+
+impl ClientProps<'_> {
+    /// For the producer of a source task.
+    pub fn source_producer(&self, task: &TaskId) -> Props {
+        self.producer(&format!("connector-producer-{task}"))
+    }
+
+    /// For the producer of a sink task's dead letter queue.
+    pub fn dead_letter_producer(&self, task: &TaskId) -> Props {
+        self.producer(&format!("connector-dlq-producer-{task}"))
+    }
+
+    /// For the consumer of a sink task. The group is `connect-<connector>` unless the connector overrides it.
+    pub fn sink_consumer(&self, task: &TaskId) -> Props {
+        let mut props = self.with_bootstrap();
+        props.extend(pairs(&[
+            ("client.id", &format!("connector-consumer-{task}")),
+            ("group.id", &format!("connect-{}", task.connector)),
+            ("enable.auto.commit", "false"),
+            ("auto.offset.reset", "earliest"),
+        ]));
+        self.add(&mut props, "consumer.");
+        props
+    }
+
+    /// For the admin client of a source task that creates topics.
+    pub fn task_admin(&self, task: &TaskId) -> Props {
+        self.admin(&format!("connector-adminclient-{task}"))
+    }
+
+    /// For the admin client that creates a dead letter queue.
+    pub fn dead_letter_admin(&self, task: &TaskId) -> Props {
+        self.admin(&format!("connector-dlq-adminclient-{task}"))
+    }
+
+    fn producer(&self, client_id: &str) -> Props {
+        let mut props = self.with_bootstrap();
+        props.extend(pairs(&[
+            ("client.id", client_id),
+            ("max.block.ms", MAX_LONG),
+            ("acks", "all"),
+            ("delivery.timeout.ms", MAX_INT),
+        ]));
+        self.add(&mut props, "producer.");
+        props
+    }
+
+    fn admin(&self, client_id: &str) -> Props {
+        let passed = |key: &String| {
+            !["producer.", "consumer.", "admin."].iter().any(|prefix| key.starts_with(prefix)) && key != "client.id"
+        };
+        let mut props: Props = self
+            .worker
+            .iter()
+            .filter(|(key, _)| passed(key))
+            .map(|(key, value)| (key.clone(), value.clone()))
+            .collect();
+        props.extend(self.with_bootstrap());
+        props.insert("client.id".to_owned(), client_id.to_owned());
+        self.add(&mut props, "admin.");
+        props
+    }
+
+    fn with_bootstrap(&self) -> Props {
+        let servers = self.worker.get("bootstrap.servers").map_or("localhost:9092", String::as_str);
+        pairs(&[("bootstrap.servers", servers)]).into_iter().collect()
+    }
+
+    /// Adds what the worker gives this kind of client, then what the connector overrides.
+    fn add(&self, props: &mut Props, prefix: &str) {
+        for (settings, prefix) in [(self.worker, prefix.to_owned()), (self.connector, format!("{prefix}override."))] {
+            let own =
+                settings.range(prefix.clone()..).map_while(|(key, value)| Some((key.strip_prefix(&prefix)?, value)));
+            props.extend(own.map(|(key, value)| (key.to_owned(), value.clone())));
+        }
+    }
+}
+
+fn pairs(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+    pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use expect_test::expect;
+
+    fn shown(props: &Props) -> String {
+        props.iter().map(|(key, value)| format!("{key}={value}\n")).collect()
+    }
+
+    #[test]
+    fn overrides_win_over_the_worker_and_the_worker_over_connect() {
+        let worker: Props = pairs(&[
+            ("bootstrap.servers", "k:1"),
+            ("security.protocol", "SSL"),
+            ("producer.linger.ms", "5"),
+            ("producer.acks", "1"),
+            ("consumer.max.poll.records", "10"),
+            ("admin.retries", "3"),
+        ])
+        .into_iter()
+        .collect();
+        let connector: Props = pairs(&[
+            ("producer.override.linger.ms", "7"),
+            ("consumer.override.group.id", "mine"),
+            ("admin.override.security.protocol", "PLAINTEXT"),
+        ])
+        .into_iter()
+        .collect();
+        let clients = ClientProps { worker: &worker, connector: &connector };
+        let task = TaskId { connector: "c".into(), task: 1 };
+        expect![[r#"
+            acks=1
+            bootstrap.servers=k:1
+            client.id=connector-producer-c-1
+            delivery.timeout.ms=2147483647
+            linger.ms=7
+            max.block.ms=9223372036854775807
+        "#]]
+        .assert_eq(&shown(&clients.source_producer(&task)));
+        expect![[r#"
+            auto.offset.reset=earliest
+            bootstrap.servers=k:1
+            client.id=connector-consumer-c-1
+            enable.auto.commit=false
+            group.id=mine
+            max.poll.records=10
+        "#]]
+        .assert_eq(&shown(&clients.sink_consumer(&task)));
+        expect![[r#"
+            bootstrap.servers=k:1
+            client.id=connector-adminclient-c-1
+            retries=3
+            security.protocol=PLAINTEXT
+        "#]]
+        .assert_eq(&shown(&clients.task_admin(&task)));
+    }
+}
