@@ -1,1 +1,5 @@
-//! kurier-builtin
+//! Converters, transforms, predicates and config providers that Kurier brings along, each behaving as its Java class.
+//!
+//! They depend on [`kurier_api`] only. Behaviour is checked against recorded answers of Apache Kafka Connect by `cargo xtask golden`.
+
+pub mod json;

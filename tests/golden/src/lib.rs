@@ -125,8 +125,10 @@ pub fn run_suite(suite: &Suite, options: &Options) -> Report {
             }
         }
     }
-    report.stale =
-        there.into_iter().map(|key| format!("`{key}` is there: remove it from tests/golden/skipped-classes.txt")).collect();
+    report.stale = there
+        .into_iter()
+        .map(|key| format!("`{key}` is there: remove it from tests/golden/skipped-classes.txt"))
+        .collect();
     report
 }
 
@@ -142,7 +144,11 @@ fn judge(case: &Case, answer: Result<Answer, String>) -> Result<(), String> {
     match (&case.expected, answer?) {
         (_, Answer::NotThere) => Err("there is no such class; `skipped-classes.txt` does not list it".to_owned()),
         (Expected::Output(expected), Answer::Output(got)) => {
-            if compare::same_output(case, expected, &got) { Ok(()) } else { Err(got.to_string()) }
+            if compare::same_output(case, expected, &got) {
+                Ok(())
+            } else {
+                Err(got.to_string())
+            }
         }
         (Expected::Error { class, message }, Answer::Error(got)) => {
             let same = class == got.class() && compare::same_message(message.as_deref(), got.message());

@@ -129,7 +129,7 @@ pub fn schema_from(json: &Json) -> Result<Option<SchemaRef>> {
     }
     if let Some(default) = object.get("default").filter(|d| !d.is_null()) {
         let context = builder.clone().build()?;
-        builder = builder.default_value(value_from(default, Some(&context))?);
+        builder = builder.default_value_unchecked(value_from(default, Some(&context))?);
     }
     Ok(Some(builder.build()?))
 }

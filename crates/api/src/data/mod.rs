@@ -6,6 +6,7 @@
 mod decimal;
 mod foreign;
 pub mod java_text;
+pub mod logical;
 mod map;
 mod schema;
 mod structs;
@@ -16,6 +17,6 @@ pub use compact_str::CompactString as Text;
 pub use decimal::Decimal;
 pub use foreign::Foreign;
 pub use map::{Map, MapBuilder, MapOrder};
-pub use schema::{Field, Schema, SchemaBuilder, SchemaRef, Type, logical};
+pub use schema::{Field, Schema, SchemaBuilder, SchemaRef, Type};
 pub use structs::Struct;
 pub use value::{SchemaAndValue, Value};

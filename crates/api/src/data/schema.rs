@@ -75,75 +75,6 @@ impl fmt::Display for Type {
     }
 }
 
-/// Names and schemas of Java's logical types.
-pub mod logical {
-    use super::{Schema, SchemaBuilder, SchemaRef};
-    use std::sync::LazyLock;
-
-    /// `BYTES` with the parameter `scale`, holding [`crate::data::Value::Decimal`].
-    pub const DECIMAL: &str = "org.apache.kafka.connect.data.Decimal";
-    /// `INT32`, days since the epoch, holding [`crate::data::Value::Date`].
-    pub const DATE: &str = "org.apache.kafka.connect.data.Date";
-    /// `INT32`, milliseconds of the day, holding [`crate::data::Value::Date`].
-    pub const TIME: &str = "org.apache.kafka.connect.data.Time";
-    /// `INT64`, milliseconds since the epoch, holding [`crate::data::Value::Date`].
-    pub const TIMESTAMP: &str = "org.apache.kafka.connect.data.Timestamp";
-    /// The parameter that holds a decimal's scale.
-    pub const SCALE: &str = "scale";
-
-    fn finish(builder: SchemaBuilder) -> SchemaRef {
-        builder.build().expect("a logical schema is well formed")
-    }
-
-    /// A builder for decimals of this scale.
-    pub fn decimal_builder(scale: i32) -> SchemaBuilder {
-        SchemaBuilder::bytes().parameter(SCALE, scale.to_string()).name(DECIMAL).version(1)
-    }
-
-    /// The required schema of decimals of this scale.
-    pub fn decimal(scale: i32) -> SchemaRef {
-        finish(decimal_builder(scale))
-    }
-
-    /// A builder for dates.
-    pub fn date_builder() -> SchemaBuilder {
-        SchemaBuilder::int32().name(DATE).version(1)
-    }
-
-    /// The required schema of dates.
-    pub fn date() -> SchemaRef {
-        static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| finish(date_builder()));
-        SCHEMA.clone()
-    }
-
-    /// A builder for times of day.
-    pub fn time_builder() -> SchemaBuilder {
-        SchemaBuilder::int32().name(TIME).version(1)
-    }
-
-    /// The required schema of times of day.
-    pub fn time() -> SchemaRef {
-        static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| finish(time_builder()));
-        SCHEMA.clone()
-    }
-
-    /// A builder for timestamps.
-    pub fn timestamp_builder() -> SchemaBuilder {
-        SchemaBuilder::int64().name(TIMESTAMP).version(1)
-    }
-
-    /// The required schema of timestamps.
-    pub fn timestamp() -> SchemaRef {
-        static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| finish(timestamp_builder()));
-        SCHEMA.clone()
-    }
-
-    /// The scale of a decimal schema, if it has a valid one.
-    pub fn scale_of(schema: &Schema) -> Option<i32> {
-        schema.parameter(SCALE)?.parse().ok()
-    }
-}
-
 /// A named part of a struct schema.
 #[derive(Clone, Debug)]
 pub struct Field {
@@ -465,18 +396,32 @@ impl SchemaBuilder {
         self
     }
 
-    /// Sets the default, which must fit the schema as built so far.
+    /// Sets the default, which must fit the schema as built so far. A struct never fits, because Java compares its schema with the builder;
+    /// see [`Self::default_value_unchecked`].
     #[must_use]
     pub fn default_value(mut self, value: impl Into<Value>) -> Self {
         let value = value.into();
-        match self.schema.validate_value("value", &value) {
-            Ok(()) => self.schema.default = Some(value),
+        let checked = match &value {
+            Value::Struct(_) if self.schema.kind == Type::Struct => {
+                Err(ConnectError::data("Struct schemas do not match."))
+            }
+            value => self.schema.validate_value("value", value),
+        };
+        match checked {
+            Ok(()) => self.schema.default = Some(value).filter(|value| !value.is_null()),
             Err(error) => {
                 if self.error.is_none() {
                     self.error = Some(ConnectError::schema_builder("Invalid default value").with_cause(error));
                 }
             }
         }
+        self
+    }
+
+    /// Sets the default without a check: for schemas that were checked elsewhere, and for structs made of this builder's own schema so far.
+    #[must_use]
+    pub fn default_value_unchecked(mut self, value: impl Into<Value>) -> Self {
+        self.schema.default = Some(value.into()).filter(|value| !value.is_null());
         self
     }
 
