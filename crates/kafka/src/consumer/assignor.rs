@@ -137,14 +137,14 @@ impl Subscriber {
 }
 
 /// What a member tells the leader.
-pub fn encode_subscription(topics: &BTreeSet<String>) -> Result<Bytes, WireError> {
+pub(super) fn encode_subscription(topics: &BTreeSet<String>) -> Result<Bytes, WireError> {
     let topics = topics.iter().map(|topic| StrBytes::from_string(topic.clone())).collect();
     let subscription = ConsumerProtocolSubscription::default().with_topics(topics);
     encode_consumer_subscription(&subscription, SUBSCRIPTION_VERSION)
 }
 
 /// What the leader tells a member.
-pub fn encode_assignment(partitions: &[TopicPartition]) -> Result<Bytes, WireError> {
+pub(super) fn encode_assignment(partitions: &[TopicPartition]) -> Result<Bytes, WireError> {
     let mut topics: Vec<AssignedTopic> = Vec::new();
     let mut sorted = partitions.to_vec();
     sorted.sort();
@@ -165,7 +165,7 @@ pub fn encode_assignment(partitions: &[TopicPartition]) -> Result<Bytes, WireErr
 }
 
 /// Reads what the leader told this member; no bytes are no partitions.
-pub fn decode_assignment(bytes: Bytes) -> Result<BTreeSet<TopicPartition>, WireError> {
+pub(super) fn decode_assignment(bytes: Bytes) -> Result<BTreeSet<TopicPartition>, WireError> {
     if bytes.is_empty() {
         return Ok(BTreeSet::new());
     }

@@ -1,11 +1,16 @@
 //! The consumer: assigned partitions or a group's share, handed over as whole batches.
 
 mod assignor;
+mod client;
+pub mod core;
+mod driver;
 mod fetched;
 mod settings;
 mod types;
 
 pub use assignor::{Assignor, Subscriber};
+pub use client::Consumer;
+pub use driver::{Transport, TransportError};
 pub use fetched::{FetchedBatch, OpenBatch, OpenIter, Polled};
 pub use settings::Settings;
 pub use types::{

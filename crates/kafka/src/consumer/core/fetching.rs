@@ -1,0 +1,272 @@
+//! Fetches: whom to ask for what, and what the answers mean.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use kafka_protocol::ResponseError;
+use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
+use kafka_protocol::messages::fetch_response::PartitionData;
+use kafka_protocol::messages::{BrokerId, FetchRequest, RequestKind, ResponseKind};
+use kafka_protocol::protocol::StrBytes;
+
+use super::partition::{Arrival, Position};
+use super::{ConsumerCore, Effect, PREFETCH_BYTES, Pending, Target};
+use crate::consumer::{ConsumerError, FetchedBatch, Isolation, OffsetReset, TopicPartition};
+use crate::group::Unanswered;
+
+/// Replica id of a consumer.
+const CONSUMER: BrokerId = BrokerId(-1);
+/// Session epoch of a fetch outside of any session.
+const NO_SESSION: i32 = -1;
+
+/// A broker that is fetched from.
+#[derive(Debug, Default)]
+pub(super) struct Node {
+    busy: bool,
+    failures: u32,
+    pub(super) retry_at: Duration,
+}
+
+impl ConsumerCore {
+    /// Takes records from what was fetched, partition after partition in order of arrival.
+    pub(super) fn take_batches(&mut self) -> Result<Vec<FetchedBatch>, ConsumerError> {
+        let mut out: Vec<FetchedBatch> = Vec::new();
+        let mut room = self.settings.max_poll_records;
+        if self.is_revoking() {
+            return Ok(out);
+        }
+        while room > 0
+            && let Some(partition) = self.ready.pop_front()
+        {
+            let Some(state) = self.partitions.get_mut(&partition) else { continue };
+            if state.paused {
+                continue; // `resume` puts it back.
+            }
+            let before = (state.buffered(), out.len());
+            let result = state.take(&partition, room, &mut self.scratch, &mut out);
+            self.buffered -= before.0 - state.buffered();
+            let more = state.has_data();
+            if let Err(error) = result {
+                // What came before the error is handed over first; the error comes back when this place is fetched again.
+                if out.is_empty() {
+                    return Err(error);
+                }
+                return Ok(out);
+            }
+            let taken: usize = out[before.1..].iter().map(FetchedBatch::max_records).sum();
+            room = room.saturating_sub(taken);
+            if more {
+                // The next batch does not fit any more; it is the first of the next poll.
+                self.ready.push_front(partition);
+                break;
+            }
+        }
+        Ok(out)
+    }
+
+    /// Sends a fetch to every broker that has none under way and all of whose partitions can be asked for.
+    pub(super) fn send_fetches(&mut self, now: Duration, effects: &mut Vec<Effect>) {
+        if self.partitions.is_empty() || self.buffered >= PREFETCH_BYTES || self.is_revoking() {
+            return;
+        }
+        let limit = self.settings.max_partition_fetch_bytes.unsigned_abs() as usize;
+        let mut by_node: BTreeMap<i32, Option<Vec<(TopicPartition, StrBytes, i64, i32)>>> = BTreeMap::new();
+        let mut leaderless = false;
+        for (partition, state) in &self.partitions {
+            if state.paused || state.in_flight || !matches!(state.position, Position::At(_)) || state.retry_at > now {
+                continue;
+            }
+            let Some((node, epoch)) = self.cluster.leader(partition) else {
+                leaderless = true;
+                continue;
+            };
+            if self.fetching.get(&node).is_some_and(|node| node.busy || node.retry_at > now) {
+                continue;
+            }
+            let list = by_node.entry(node).or_insert_with(|| Some(Vec::new()));
+            match (list.as_mut(), state.fetch_offset()) {
+                (Some(wanted), Some(offset)) if state.buffered() < limit => {
+                    wanted.push((partition.clone(), state.name.clone(), offset, epoch));
+                }
+                _ => *list = None,
+            }
+        }
+        if leaderless {
+            self.cluster.want(now);
+        }
+        for (node, wanted) in by_node {
+            if let Some(wanted) = wanted {
+                self.send_fetch(node, wanted, effects);
+            }
+        }
+    }
+
+    fn send_fetch(
+        &mut self,
+        node: i32,
+        mut wanted: Vec<(TopicPartition, StrBytes, i64, i32)>,
+        effects: &mut Vec<Effect>,
+    ) {
+        self.turn = self.turn.wrapping_add(1);
+        let turn = self.turn % wanted.len();
+        wanted.rotate_left(turn);
+        let mut topics: Vec<FetchTopic> = Vec::new();
+        let mut asked = Vec::with_capacity(wanted.len());
+        for (partition, name, offset, epoch) in wanted {
+            if topics.last().is_none_or(|topic| topic.topic.0 != name) {
+                topics.push(FetchTopic::default().with_topic(name.into()));
+            }
+            let topic = topics.last_mut().expect("one was pushed");
+            topic.partitions.push(
+                FetchPartition::default()
+                    .with_partition(partition.partition)
+                    .with_current_leader_epoch(epoch)
+                    .with_fetch_offset(offset)
+                    .with_partition_max_bytes(self.settings.max_partition_fetch_bytes),
+            );
+            if let Some(state) = self.partitions.get_mut(&partition) {
+                state.in_flight = true;
+            }
+            asked.push((partition, offset));
+        }
+        let settings = &self.settings;
+        let wait = i32::try_from(settings.fetch_max_wait.as_millis()).unwrap_or(i32::MAX);
+        let request = FetchRequest::default()
+            .with_replica_id(CONSUMER)
+            .with_max_wait_ms(wait)
+            .with_min_bytes(settings.fetch_min_bytes)
+            .with_max_bytes(settings.fetch_max_bytes)
+            .with_isolation_level(settings.isolation.code())
+            .with_session_epoch(NO_SESSION)
+            .with_topics(topics);
+        let timeout = settings.request_timeout.max(settings.fetch_max_wait * 2);
+        self.fetching.entry(node).or_default().busy = true;
+        self.send(Target::Node(node), RequestKind::Fetch(request), timeout, Pending::Fetch { node, asked }, effects);
+    }
+
+    pub(super) fn fetch_answered(
+        &mut self,
+        now: Duration,
+        node: i32,
+        asked: Vec<(TopicPartition, i64)>,
+        response: Result<ResponseKind, Unanswered>,
+        effects: &mut Vec<Effect>,
+    ) {
+        for (partition, _) in &asked {
+            if let Some(state) = self.partitions.get_mut(partition) {
+                state.in_flight = false;
+            }
+        }
+        let state = self.fetching.entry(node).or_default();
+        state.busy = false;
+        let response = match response {
+            Ok(ResponseKind::Fetch(response)) if response.error_code == 0 => response,
+            _ => {
+                // Away, or it refuses the request as a whole: perhaps the partitions have moved.
+                let wait = super::lookup::backoff(&self.settings, state.failures);
+                state.failures = state.failures.saturating_add(1);
+                state.retry_at = now + wait;
+                return self.cluster.want(now);
+            }
+        };
+        state.failures = 0;
+        // Brokers answer in the order of the request; where they do not, the partition is searched for.
+        let mut cursor = 0;
+        let mut woken = false;
+        for topic in response.responses {
+            for data in topic.partitions {
+                let named = |(partition, _): &(TopicPartition, i64)| {
+                    partition.partition == data.partition_index && *partition.topic == *topic.topic.as_str()
+                };
+                let index = match asked.get(cursor) {
+                    Some(entry) if named(entry) => cursor,
+                    _ => match asked.iter().position(named) {
+                        Some(index) => index,
+                        None => continue,
+                    },
+                };
+                cursor = index + 1;
+                let (partition, offset) = &asked[index];
+                woken |= self.partition_fetched(now, partition, *offset, data, effects);
+            }
+        }
+        if woken {
+            effects.push(Effect::Wake);
+        }
+    }
+
+    /// Whether there is something to hand over.
+    fn partition_fetched(
+        &mut self,
+        now: Duration,
+        partition: &TopicPartition,
+        offset: i64,
+        data: PartitionData,
+        effects: &mut Vec<Effect>,
+    ) -> bool {
+        let Some(state) = self.partitions.get_mut(partition) else { return false };
+        // An answer about another place than the one that is read now says nothing.
+        if state.fetch_offset() != Some(offset) {
+            return false;
+        }
+        let settings = &self.settings;
+        let Some(error) = ResponseError::try_from_code(data.error_code) else {
+            state.end = Some(match settings.isolation {
+                Isolation::ReadCommitted if data.last_stable_offset >= 0 => data.last_stable_offset,
+                _ => data.high_watermark,
+            });
+            let aborted = data
+                .aborted_transactions
+                .map(|list| list.into_iter().map(|aborted| (aborted.producer_id.0, aborted.first_offset)).collect());
+            let bytes = data.records.unwrap_or_default();
+            let before = state.buffered();
+            let arrival = state.store(offset, bytes, aborted, settings.isolation, settings.check_crcs);
+            self.buffered += state.buffered() - before;
+            return match arrival {
+                Arrival::Stored => {
+                    self.make_ready(partition.clone());
+                    true
+                }
+                // Also wakes whoever waits to learn that it has caught up.
+                Arrival::Nothing => true,
+                Arrival::Partial => {
+                    state.retry_at = now + settings.retry_backoff_max;
+                    let limit = settings.max_partition_fetch_bytes;
+                    let partition = partition.clone();
+                    self.fail(ConsumerError::BatchTooLarge { partition, offset, limit }, effects);
+                    false
+                }
+            };
+        };
+        state.retry_at = now + settings.retry_backoff;
+        match error {
+            ResponseError::OffsetOutOfRange => {
+                // What was handed over stays; what was fetched before the error is still good.
+                if state.has_data() {
+                    return false;
+                }
+                if settings.offset_reset == OffsetReset::None {
+                    state.retry_at = now + settings.retry_backoff_max;
+                    self.fail(ConsumerError::OffsetOutOfRange { partition: partition.clone(), offset }, effects);
+                } else {
+                    let position = self.reset_position();
+                    if let Some(state) = self.partitions.get_mut(partition) {
+                        state.move_to(position);
+                    }
+                }
+            }
+            ResponseError::TopicAuthorizationFailed => {
+                state.retry_at = now + settings.retry_backoff_max;
+                self.fail(ConsumerError::TopicAuthorization(vec![partition.topic.to_string()]), effects);
+            }
+            ResponseError::CorruptMessage | ResponseError::UnsupportedCompressionType => {
+                state.retry_at = now + settings.retry_backoff_max;
+                let what = format!("fetching offset {offset} of {partition}");
+                self.fail(ConsumerError::Refused { what, error }, effects);
+            }
+            // The leader moved, the topic went away, or something passing: ask who leads, then again.
+            _ => self.cluster.want(now),
+        }
+        false
+    }
+}

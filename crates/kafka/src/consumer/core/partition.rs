@@ -1,0 +1,271 @@
+//! One partition that is read: its position, and what was fetched ahead of it.
+//!
+//! A fetched buffer is looked through twice: on arrival by its headers alone, to know where to fetch on; and when the application takes it, batch
+//! by batch, with checksums. Batches before the position, control batches and those of aborted transactions are passed over there.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::time::Duration;
+
+use bytes::Bytes;
+use kafka_protocol::protocol::StrBytes;
+
+use super::super::{ConsumerError, FetchedBatch, Isolation, OffsetSpec, TopicPartition};
+use crate::batch::{Batch, Batches, ControlRecord, Frames, MarkerKind, Records, Scratch};
+
+/// Where reading goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Position {
+    /// The group's committed offset is to be looked up.
+    Committed,
+    /// An offset is to be asked for.
+    Ask(OffsetSpec),
+    /// At this offset.
+    At(i64),
+}
+
+/// A transaction that the broker says was aborted, with its first offset.
+pub(super) type Aborted = (i64, i64);
+
+/// Tells the batches of aborted transactions from others, within the answer to one fetch.
+#[derive(Clone, Debug, Default)]
+struct AbortFilter {
+    /// By first offset (producer id, first offset), the next one last.
+    coming: Vec<Aborted>,
+    open: BTreeSet<i64>,
+}
+
+impl AbortFilter {
+    fn new(mut aborted: Vec<Aborted>) -> Self {
+        aborted.sort_by_key(|(_, first)| std::cmp::Reverse(*first));
+        Self { coming: aborted, open: BTreeSet::new() }
+    }
+
+    /// Whether the application must not see `batch`. Batches come in order.
+    fn hides(&mut self, batch: &Batch, scratch: &mut Scratch) -> bool {
+        let header = batch.header();
+        if !header.has_producer() {
+            return false;
+        }
+        while let Some((producer, _)) = self.coming.pop_if(|(_, first)| *first <= header.last_offset()) {
+            self.open.insert(producer);
+        }
+        if !header.is_transactional() {
+            return false;
+        }
+        if header.is_control() {
+            if self.open.contains(&header.producer_id) && ends_in_abort(batch, scratch) {
+                self.open.remove(&header.producer_id);
+            }
+            return true;
+        }
+        self.open.contains(&header.producer_id)
+    }
+}
+
+fn ends_in_abort(batch: &Batch, scratch: &mut Scratch) -> bool {
+    let Ok(records) = batch.records(scratch) else { return false };
+    let first = records.iter().next();
+    let marker = first.and_then(Result::ok).and_then(|record| ControlRecord::read(&record));
+    matches!(marker, Some(ControlRecord::EndTransaction { kind: MarkerKind::Abort, .. }))
+}
+
+/// The answer to one fetch.
+#[derive(Debug)]
+struct Chunk {
+    batches: Batches,
+    filter: Option<AbortFilter>,
+    /// Where the next fetch goes on.
+    end: i64,
+    /// The rest of a batch that was cut by `max.poll.records`, and its end.
+    cut: Option<(Records, i64)>,
+    size: usize,
+}
+
+/// What arrived with a fetch.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Arrival {
+    /// Something to take.
+    Stored,
+    /// Nothing new.
+    Nothing,
+    /// Not even one whole batch.
+    Partial,
+}
+
+/// A partition that is read.
+#[derive(Debug)]
+pub(super) struct Partition {
+    /// The topic's name as requests have it.
+    pub(super) name: StrBytes,
+    pub(super) position: Position,
+    pub(super) paused: bool,
+    /// A fetch that includes this partition is under way.
+    pub(super) in_flight: bool,
+    /// Nothing is asked about this partition before this time.
+    pub(super) retry_at: Duration,
+    /// Behind the last record that may be read, as the last fetch said.
+    pub(super) end: Option<i64>,
+    chunks: VecDeque<Chunk>,
+    buffered: usize,
+}
+
+impl Partition {
+    pub(super) fn new(topic: &str, position: Position) -> Self {
+        Self {
+            name: StrBytes::from_string(topic.to_owned()),
+            position,
+            paused: false,
+            in_flight: false,
+            retry_at: Duration::ZERO,
+            end: None,
+            chunks: VecDeque::new(),
+            buffered: 0,
+        }
+    }
+
+    /// Moves the position; what was fetched ahead is dropped.
+    pub(super) fn move_to(&mut self, position: Position) {
+        self.position = position;
+        self.retry_at = Duration::ZERO;
+        self.drop_buffer();
+    }
+
+    pub(super) fn drop_buffer(&mut self) {
+        self.chunks.clear();
+        self.buffered = 0;
+    }
+
+    /// Bytes fetched and not yet taken.
+    pub(super) fn buffered(&self) -> usize {
+        self.buffered
+    }
+
+    pub(super) fn has_data(&self) -> bool {
+        !self.chunks.is_empty()
+    }
+
+    /// The offset to ask for next.
+    pub(super) fn fetch_offset(&self) -> Option<i64> {
+        match self.position {
+            Position::At(offset) => Some(self.chunks.back().map_or(offset, |chunk| chunk.end)),
+            _ => None,
+        }
+    }
+
+    /// Takes what a fetch of `offset` brought, unless the partition has moved meanwhile.
+    pub(super) fn store(
+        &mut self,
+        offset: i64,
+        bytes: Bytes,
+        aborted: Option<Vec<Aborted>>,
+        isolation: Isolation,
+        check_crcs: bool,
+    ) -> Arrival {
+        if bytes.is_empty() || self.fetch_offset() != Some(offset) {
+            return Arrival::Nothing;
+        }
+        let mut end = offset;
+        let mut whole = 0;
+        for frame in Frames::new(&bytes) {
+            whole += 1;
+            // What is malformed is reported when the application gets there, not before.
+            let Ok((header, _)) = frame else { break };
+            end = end.max(header.next_offset());
+        }
+        if whole == 0 {
+            return Arrival::Partial;
+        }
+        let filter = (isolation == Isolation::ReadCommitted).then(|| AbortFilter::new(aborted.unwrap_or_default()));
+        let size = bytes.len();
+        let batches = if check_crcs { Batches::new(bytes) } else { Batches::without_crc_check(bytes) };
+        self.buffered += size;
+        self.chunks.push_back(Chunk { batches, filter, end, cut: None, size });
+        Arrival::Stored
+    }
+
+    /// Moves up to `room` records to `out` and returns how many. A batch that fits into an empty `out` is not cut to fill the last of the room.
+    ///
+    /// After an error the position stays before what is broken, and nothing is buffered any more.
+    pub(super) fn take(
+        &mut self,
+        partition: &TopicPartition,
+        mut room: usize,
+        scratch: &mut Scratch,
+        out: &mut Vec<FetchedBatch>,
+    ) -> Result<(), ConsumerError> {
+        let Position::At(mut position) = self.position else { return Ok(()) };
+        let result = self.take_from(partition, &mut position, &mut room, scratch, out);
+        self.position = Position::At(position);
+        if result.is_err() {
+            self.drop_buffer();
+        }
+        result
+    }
+
+    fn take_from(
+        &mut self,
+        partition: &TopicPartition,
+        position: &mut i64,
+        room: &mut usize,
+        scratch: &mut Scratch,
+        out: &mut Vec<FetchedBatch>,
+    ) -> Result<(), ConsumerError> {
+        let corrupt = |offset, error| ConsumerError::Corrupt { partition: partition.clone(), offset, error };
+        while *room > 0 {
+            let Some(chunk) = self.chunks.front_mut() else { break };
+            if let Some((mut rest, end)) = chunk.cut.take() {
+                let part = rest.split_front(*position, *room).map_err(|error| corrupt(*position, error))?;
+                let done = rest.header().record_count == 0;
+                let next = if done {
+                    end
+                } else {
+                    match part.iter().last() {
+                        Some(last) => last.map_err(|error| corrupt(*position, error))?.offset + 1,
+                        None => end,
+                    }
+                };
+                let count = part.header().record_count.unsigned_abs() as usize;
+                *room = room.saturating_sub(count);
+                out.push(FetchedBatch::part(partition.clone(), *position, next, part));
+                *position = next;
+                if !done {
+                    chunk.cut = Some((rest, end));
+                }
+                continue;
+            }
+            // Looked at before it is taken: it may have to wait for the next poll.
+            let mut ahead = chunk.batches.clone();
+            let Some(batch) = ahead.next() else {
+                let chunk = self.chunks.pop_front().expect("it was looked at above");
+                self.buffered = self.buffered.saturating_sub(chunk.size);
+                *position = (*position).max(chunk.end);
+                continue;
+            };
+            let batch = batch.map_err(|error| corrupt(*position, error))?;
+            let header = batch.header();
+            let count = usize::try_from(header.record_count).unwrap_or(0);
+            let (last, next) = (header.last_offset(), header.next_offset());
+            let hidden = match &mut chunk.filter {
+                Some(filter) => filter.hides(&batch, scratch),
+                None => false,
+            };
+            let size = batch.bytes().len();
+            if last < *position || hidden || header.is_control() || count == 0 {
+                *position = (*position).max(next);
+            } else if count <= *room {
+                out.push(FetchedBatch::whole(partition.clone(), *position, batch));
+                *room -= count;
+                *position = next;
+            } else if !out.is_empty() {
+                return Ok(());
+            } else {
+                let records = batch.records(scratch).map_err(|error| corrupt(*position, error))?;
+                chunk.cut = Some((records, next));
+            }
+            chunk.batches = ahead;
+            chunk.size = chunk.size.saturating_sub(size);
+            self.buffered = self.buffered.saturating_sub(size);
+        }
+        Ok(())
+    }
+}
