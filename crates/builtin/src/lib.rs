@@ -2,4 +2,8 @@
 //!
 //! They depend on [`kurier_api`] only. Behaviour is checked against recorded answers of Apache Kafka Connect by `cargo xtask golden`.
 
+pub mod bytes;
+mod charset;
 pub mod json;
+pub mod numbers;
+pub mod string;

@@ -34,6 +34,11 @@ struct Rules {
 impl Rules {
     fn same(self, expected: &Json, got: &Json) -> bool {
         match (expected, got) {
+            // A text with an identity hash code in it stands for the bytes of any such text.
+            (Json::Object(a), Json::String(b)) if a.len() == 1 && a.contains_key("text") => {
+                let text = unhex(b).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+                text.zip(a["text"].as_str()).is_some_and(|(got, expected)| same_but_hashes(expected, &got))
+            }
             (Json::Null, Json::Object(_)) => is_null_pair(got),
             (Json::Object(_), Json::Null) => is_null_pair(expected),
             (Json::Object(a), Json::Object(b)) => {
@@ -111,8 +116,9 @@ fn same_but_hashes(expected: &str, got: &str) -> bool {
     let mut rest = got;
     for (i, part) in expected.split("@HASH").enumerate() {
         if i > 0 {
+            // Objects that are only passed on keep the mark itself.
             let Some(hash) = rest.strip_prefix('@') else { return false };
-            rest = hash.trim_start_matches(|c: char| c.is_ascii_hexdigit());
+            rest = hash.strip_prefix("HASH").unwrap_or(hash.trim_start_matches(|c: char| c.is_ascii_hexdigit()));
         }
         let Some(after) = rest.strip_prefix(part) else { return false };
         rest = after;

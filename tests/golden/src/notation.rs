@@ -184,11 +184,10 @@ pub fn value_from(json: &Json, context: Option<&SchemaRef>) -> Result<Value> {
         }
         "map" | "hmap" => {
             let (keys, values) = (context.and_then(|s| s.key_schema()), context.and_then(|s| s.value_schema()));
-            let mut map = Map::new(if tag == "map" { MapOrder::Linked } else { MapOrder::Hash });
-            for pair in content.as_array().context("not a list of pairs")? {
-                map.insert(value_from(&pair[0], keys)?, value_from(&pair[1], values)?);
-            }
-            map.into()
+            let pairs = content.as_array().context("not a list of pairs")?;
+            let pairs = pairs.iter().map(|pair| Ok((value_from(&pair[0], keys)?, value_from(&pair[1], values)?)));
+            let pairs = pairs.collect::<Result<Vec<_>>>()?;
+            if tag == "map" { map_of(Map::linked(), &pairs) } else { hash_map_of(&pairs) }.into()
         }
         "struct" => {
             let own = object.get("schema").map(schema_from).transpose()?.flatten();
@@ -207,6 +206,20 @@ pub fn value_from(json: &Json, context: Option<&SchemaRef>) -> Result<Value> {
         }),
         other => bail!("unknown key of a value: {other}"),
     })
+}
+
+fn map_of(mut map: Map, pairs: &[(Value, Value)]) -> Map {
+    for (key, value) in pairs {
+        map.insert(key.clone(), value.clone());
+    }
+    map
+}
+
+/// A hash map that iterates as listed: its table may be larger than its pairs need.
+fn hash_map_of(pairs: &[(Value, Value)]) -> Map {
+    let as_listed = |map: &Map| map.keys().eq(pairs.iter().map(|(key, _)| key));
+    let tables = (4..16).map(|bits| map_of(Map::hash_with_java_capacity(1 << bits), pairs));
+    tables.into_iter().find(as_listed).unwrap_or_else(|| map_of(Map::linked(), pairs))
 }
 
 fn parse_float<T: std::str::FromStr>(text: &str) -> Result<T>

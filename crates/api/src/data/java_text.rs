@@ -283,7 +283,7 @@ fn write_date(ms: i64, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let day = calendar_day(days);
     write!(
         f,
-        "{} {} {:02} {:02}:{:02}:{:02} UTC {:04}",
+        "{} {} {:02} {:02}:{:02}:{:02} UTC {}",
         WEEKDAYS[days.rem_euclid(7) as usize],
         MONTHS[day.month as usize - 1],
         day.day,

@@ -9,6 +9,7 @@ mod lexer;
 mod node;
 mod read;
 mod schema;
+mod stage;
 mod write;
 
 pub use config::JsonConverterConfig;
