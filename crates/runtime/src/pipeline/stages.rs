@@ -64,11 +64,16 @@ impl Failures {
         match judgement {
             Judgement::GiveUp => true,
             Judgement::FailTask(error) => {
-                self.records.retain(|(index, _)| *index <= at);
-                self.fatal = Some((at, error));
+                self.end_at(at, error);
                 false
             }
         }
+    }
+
+    /// Ends the task at a record.
+    pub fn end_at(&mut self, at: usize, error: ConnectError) {
+        self.records.retain(|(index, _)| *index <= at);
+        self.fatal = Some((at, error));
     }
 
     /// How many records of a batch of `len` may go on.

@@ -1,13 +1,17 @@
 //! Which settings a topic gets that a source task makes: the groups of `topic.creation.*`.
 //!
 //! The groups are asked in the order of `topic.creation.groups`; the first whose exclude patterns do not match the topic's name and whose include
-//! patterns do wins, else the `default` group. Settings that a group leaves out are the default group's. Only the choice is here; the source pipeline
-//! describes and creates topics. Counterpart of Apache Kafka's `TopicCreation`.
+//! patterns do wins, else the `default` group. Settings that a group leaves out are the default group's. [`TopicCreator`] asks Kafka once per topic.
+//! Counterpart of Apache Kafka's `TopicCreation`.
 
+use super::control::Control;
+use async_trait::async_trait;
 use fancy_regex::Regex;
-use kurier_api::ConnectError;
 use kurier_api::config::Props;
-use std::collections::{BTreeMap, BTreeSet};
+use kurier_api::{ConnectError, NextStep};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
 
 const PREFIX: &str = "topic.creation.";
 const DEFAULT_GROUP: &str = "default";
@@ -81,6 +85,73 @@ impl TopicGroups {
     pub fn settings_for(&self, topic: &str) -> &TopicSettings {
         let group = self.groups.iter().find(|group| !group.exclude.match_any(topic) && group.include.match_any(topic));
         group.map_or(&self.default, |group| &group.settings)
+    }
+}
+
+/// What can look for topics and create them.
+#[async_trait]
+pub trait TopicAdmin: Send {
+    /// Makes sure that a topic is there: creates it with these settings if it is not; false if it is not there even so.
+    ///
+    /// # Errors
+    /// [`NextStep::Retry`] if it may go better later.
+    async fn ensure(&mut self, topic: &str, settings: &TopicSettings) -> Result<bool, ConnectError>;
+}
+
+/// Makes the topics of a source task before their first record.
+pub struct TopicCreator {
+    groups: TopicGroups,
+    admin: Box<dyn TopicAdmin>,
+    known: HashSet<Arc<str>>,
+    recent: Option<Arc<str>>,
+}
+
+/// The wait before a topic is looked for again, when Kafka could not say.
+const RETRY_DELAY: Duration = Duration::from_millis(100);
+
+impl TopicCreator {
+    /// A creator that knows no topic yet.
+    pub fn new(groups: TopicGroups, admin: Box<dyn TopicAdmin>) -> Self {
+        Self { groups, admin, known: HashSet::new(), recent: None }
+    }
+
+    /// Returns once the topic is there. Asks Kafka the first time only.
+    ///
+    /// # Errors
+    /// Java's text for a topic that cannot be created; and whatever else is not worth another try.
+    pub async fn ensure(&mut self, topic: &Arc<str>, control: &Control) -> Result<(), ConnectError> {
+        if self.recent.as_ref().is_some_and(|recent| Arc::ptr_eq(recent, topic)) {
+            return Ok(());
+        }
+        if !self.known.contains(topic) {
+            self.create(topic, control).await?;
+            self.known.insert(topic.clone());
+        }
+        self.recent = Some(topic.clone());
+        Ok(())
+    }
+
+    async fn create(&mut self, topic: &str, control: &Control) -> Result<(), ConnectError> {
+        let settings = self.groups.settings_for(topic);
+        loop {
+            match self.admin.ensure(topic, settings).await {
+                Ok(true) => return Ok(()),
+                Ok(false) => {
+                    let text = settings.java_text(topic);
+                    return Err(ConnectError::connect(format!(
+                        "Task failed to create new topic {text}. Ensure that the task is authorized to create topics or that the topic exists \
+                         and restart the task"
+                    )));
+                }
+                Err(error) if error.next_step() == NextStep::Retry => {
+                    tracing::warn!("topic {topic} is looked for again: {}", error.trace());
+                    if !control.wait(RETRY_DELAY).await {
+                        return Err(error);
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+        }
     }
 }
 
