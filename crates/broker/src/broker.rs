@@ -7,7 +7,14 @@
 //! Handlers are beside this file, by subject: `cluster`, `topics`, `configs`, `produce`, `fetch`, `lookup`, `group_api`, `transactions`.
 
 mod cluster;
+mod configs;
+mod fetch;
+mod group_api;
+mod housekeeping;
+mod lookup;
+mod produce;
 mod topics;
+mod transactions;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::io;
@@ -15,6 +22,7 @@ use std::time::Duration;
 
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::{ApiKey, RequestKind, ResponseKind};
+use kurier_kafka::batch::Scratch;
 use uuid::Uuid;
 
 use crate::config::BrokerConfig;
@@ -22,7 +30,9 @@ use crate::groups::{Effects, Groups, Limits};
 use crate::journal::{Entry, Journal};
 use crate::store::Store;
 use crate::topic_config::Overrides;
+use fetch::FetchWaiters;
 use topics::Topics;
+use transactions::Transactions;
 
 /// Requests of one connection that may wait behind one another; a connection that sends more is closed.
 const MAX_QUEUED_REQUESTS: usize = 1_000;
@@ -150,14 +160,20 @@ pub struct Broker {
     address: (String, u16),
     topics: Topics,
     groups: Groups,
+    transactions: Transactions,
     next_producer_id: i64,
     reserved_producer_ids: i64,
     connections: HashMap<ConnectionId, Connection>,
     open: BTreeMap<Ticket, Origin>,
     next_ticket: u64,
+    fetches: FetchWaiters,
     /// Fetches whose partitions have new records.
     awakened: BTreeSet<Ticket>,
     next_housekeeping: Duration,
+    /// When logs with a `flush.ms` are to be flushed.
+    next_flush: Option<Duration>,
+    /// For decompression.
+    scratch: Scratch,
     now: Now,
 }
 
@@ -171,11 +187,13 @@ impl Broker {
         defaults.check().map_err(|reason| OpenError::TopicDefault { reason })?;
         let mut topics = Topics::default();
         let mut groups = Groups::new(Limits::from(&config));
+        let mut transactions = Transactions::default();
         let mut cluster_id = None;
         let mut next_producer_id = 0;
         let mut journal = Journal::open(&*store, |entry| match entry {
             Entry::Cluster { id } => cluster_id = Some(id),
             Entry::ProducerIds { next } => next_producer_id = next,
+            Entry::Transaction(_) | Entry::TransactionRemoved { .. } => transactions.play(entry),
             Entry::TopicCreated { .. }
             | Entry::TopicDeleted { .. }
             | Entry::PartitionsAdded { .. }
@@ -195,7 +213,7 @@ impl Broker {
         topics.open_logs(&*store).map_err(failed)?;
         let address = (config.advertised_host.clone().unwrap_or_else(|| config.host.clone()), config.port);
         let next_housekeeping = now.elapsed + config.housekeeping_interval;
-        Ok(Self {
+        let mut broker = Self {
             config,
             defaults,
             store,
@@ -205,15 +223,21 @@ impl Broker {
             address,
             topics,
             groups,
+            transactions,
             next_producer_id,
             reserved_producer_ids: next_producer_id,
             connections: HashMap::new(),
             open: BTreeMap::new(),
             next_ticket: 0,
+            fetches: FetchWaiters::default(),
             awakened: BTreeSet::new(),
             next_housekeeping,
+            next_flush: None,
+            scratch: Scratch::default(),
             now,
-        })
+        };
+        broker.resume_transactions();
+        Ok(broker)
     }
 
     /// Sets the address that clients are told to connect to.
@@ -247,6 +271,7 @@ impl Broker {
             && let Some(ticket) = state.current
         {
             self.open.remove(&ticket);
+            self.fetches.remove(ticket);
         }
         self.settle(replies);
     }
@@ -257,15 +282,25 @@ impl Broker {
         let mut effects = Effects::default();
         self.groups.expire(now.elapsed, now.unix_ms, &mut effects);
         self.apply(effects, replies);
+        while let Some(ticket) = self.fetches.next_due(now.elapsed) {
+            self.complete_fetch(ticket, replies);
+        }
+        self.expire_transactions();
         if self.next_housekeeping <= now.elapsed {
             self.next_housekeeping = now.elapsed + self.config.housekeeping_interval;
+            self.keep_house();
+        }
+        if self.next_flush.is_some_and(|next| next <= now.elapsed) {
+            self.flush_logs();
         }
         self.settle(replies);
     }
 
     /// When [`Self::tick`] is due.
     pub fn next_deadline(&self) -> Duration {
-        self.groups.next_deadline().into_iter()
+        [self.groups.next_deadline(), self.fetches.next_deadline(), self.transactions.next_deadline(), self.next_flush]
+            .into_iter()
+            .flatten()
             .fold(self.next_housekeeping, Duration::min)
     }
 
@@ -291,13 +326,19 @@ impl Broker {
             let ticket = Ticket(self.next_ticket);
             self.next_ticket += 1;
             state.current = Some(ticket);
-            let origin = Origin {
-                connection,
-                correlation_id: request.correlation_id,
-                api_version: request.api_version,
-            };
+            let origin =
+                Origin { connection, correlation_id: request.correlation_id, api_version: request.api_version };
             self.open.insert(ticket, origin);
-            match self.handle(ticket, request, replies) {
+            let outcome = match unserved(&request) {
+                None => self.handle(ticket, request, replies),
+                Some(Outcome::Answer(response)) => {
+                    // In the one version that every client reads.
+                    self.open.entry(ticket).and_modify(|origin| origin.api_version = 0);
+                    Outcome::Answer(response)
+                }
+                Some(outcome) => outcome,
+            };
+            match outcome {
                 Outcome::Answer(response) => self.answer(ticket, response, replies),
                 Outcome::Silence => {
                     self.finish(ticket);
@@ -337,6 +378,9 @@ impl Broker {
     fn settle(&mut self, replies: &mut Vec<Reply>) {
         let mut seen = 0;
         loop {
+            while let Some(ticket) = self.awakened.pop_first() {
+                self.reconsider_fetch(ticket, replies);
+            }
             // Every reply since the last look may have freed its connection for the next request.
             if seen == replies.len() {
                 return;
@@ -364,6 +408,17 @@ impl Broker {
         let version = request.api_version;
         let answer = |response| Outcome::Answer(response);
         match request.body {
+            RequestKind::Produce(body) => self.produce(version, body),
+            RequestKind::Fetch(body) => self.fetch(ticket, version, body),
+            RequestKind::ListOffsets(body) => answer(ResponseKind::ListOffsets(self.list_offsets(body))),
+            RequestKind::OffsetForLeaderEpoch(body) => {
+                answer(ResponseKind::OffsetForLeaderEpoch(self.offset_for_leader_epoch(body)))
+            }
+            RequestKind::DeleteRecords(body) => answer(ResponseKind::DeleteRecords(self.delete_records(body))),
+            RequestKind::DescribeProducers(body) => {
+                answer(ResponseKind::DescribeProducers(self.describe_producers(body)))
+            }
+            RequestKind::DescribeLogDirs(body) => answer(ResponseKind::DescribeLogDirs(self.describe_log_dirs(body))),
             RequestKind::ApiVersions(_) => answer(ResponseKind::ApiVersions(cluster::api_versions())),
             RequestKind::Metadata(body) => answer(ResponseKind::Metadata(self.metadata(version, body))),
             RequestKind::DescribeCluster(body) => {
@@ -372,16 +427,47 @@ impl Broker {
             RequestKind::DescribeTopicPartitions(body) => {
                 answer(ResponseKind::DescribeTopicPartitions(self.describe_topic_partitions(body)))
             }
+            RequestKind::ListPartitionReassignments(_) => {
+                // Partitions never move: there is nowhere to move to.
+                answer(ResponseKind::ListPartitionReassignments(Default::default()))
+            }
             RequestKind::FindCoordinator(body) => {
                 answer(ResponseKind::FindCoordinator(self.find_coordinator(version, body)))
             }
             RequestKind::CreateTopics(body) => answer(ResponseKind::CreateTopics(self.create_topics(version, body))),
-            RequestKind::DeleteTopics(body) => {
-                answer(ResponseKind::DeleteTopics(self.delete_topics(version, body)))
+            RequestKind::DeleteTopics(body) => answer(ResponseKind::DeleteTopics(self.delete_topics(version, body))),
+            RequestKind::CreatePartitions(body) => answer(ResponseKind::CreatePartitions(self.create_partitions(body))),
+            RequestKind::DescribeConfigs(body) => answer(ResponseKind::DescribeConfigs(self.describe_configs(body))),
+            RequestKind::AlterConfigs(body) => answer(ResponseKind::AlterConfigs(self.alter_configs(body))),
+            RequestKind::IncrementalAlterConfigs(body) => {
+                answer(ResponseKind::IncrementalAlterConfigs(self.incremental_alter_configs(body)))
             }
-            RequestKind::CreatePartitions(body) => {
-                answer(ResponseKind::CreatePartitions(self.create_partitions(body)))
+            RequestKind::JoinGroup(body) => {
+                let client = (request.client_id, request.client_host);
+                self.join_group(ticket, version, client, body, replies)
             }
+            RequestKind::SyncGroup(body) => self.sync_group(ticket, body, replies),
+            RequestKind::Heartbeat(body) => answer(ResponseKind::Heartbeat(self.heartbeat(body))),
+            RequestKind::LeaveGroup(body) => self.leave_group(version, body, replies),
+            RequestKind::OffsetCommit(body) => answer(ResponseKind::OffsetCommit(self.offset_commit(body))),
+            RequestKind::OffsetFetch(body) => answer(ResponseKind::OffsetFetch(self.offset_fetch(version, body))),
+            RequestKind::OffsetDelete(body) => answer(ResponseKind::OffsetDelete(self.offset_delete(body))),
+            RequestKind::ListGroups(body) => answer(ResponseKind::ListGroups(self.list_groups(body))),
+            RequestKind::DescribeGroups(body) => {
+                answer(ResponseKind::DescribeGroups(self.describe_groups(version, body)))
+            }
+            RequestKind::DeleteGroups(body) => answer(ResponseKind::DeleteGroups(self.delete_groups(body))),
+            RequestKind::InitProducerId(body) => answer(ResponseKind::InitProducerId(self.init_producer_id(body))),
+            RequestKind::AddPartitionsToTxn(body) => {
+                answer(ResponseKind::AddPartitionsToTxn(self.add_partitions_to_txn(body)))
+            }
+            RequestKind::AddOffsetsToTxn(body) => answer(ResponseKind::AddOffsetsToTxn(self.add_offsets_to_txn(body))),
+            RequestKind::TxnOffsetCommit(body) => answer(ResponseKind::TxnOffsetCommit(self.txn_offset_commit(body))),
+            RequestKind::EndTxn(body) => answer(ResponseKind::EndTxn(self.end_txn(body))),
+            RequestKind::DescribeTransactions(body) => {
+                answer(ResponseKind::DescribeTransactions(self.describe_transactions(body)))
+            }
+            RequestKind::ListTransactions(body) => answer(ResponseKind::ListTransactions(self.list_transactions(body))),
             _ => Outcome::Close("it sent a request that this broker does not serve".to_owned()),
         }
     }
@@ -441,7 +527,64 @@ fn short_id(id: u128) -> String {
     text
 }
 
-/// Every API that is served, with its versions.
-pub(crate) fn served() -> impl Iterator<Item = (ApiKey, i16, i16)> {
-    cluster::SERVED.iter().copied()
+/// What becomes of a request in a version that is not served: `ApiVersions` is answered with those that are, all else ends the connection.
+fn unserved(request: &Request) -> Option<Outcome> {
+    let api = api_of(&request.body);
+    let served = cluster::SERVED.iter().find(|(key, _, _)| Some(*key) == api);
+    let version = request.api_version;
+    match served {
+        Some((_, min, max)) if (*min..=*max).contains(&version) => None,
+        Some((ApiKey::ApiVersions, _, _)) => {
+            let response = cluster::api_versions().with_error_code(code(ResponseError::UnsupportedVersion));
+            Some(Outcome::Answer(ResponseKind::ApiVersions(response)))
+        }
+        Some((key, min, max)) => {
+            let reason = format!("it sent {key:?} in version {version}, this broker serves {min} to {max}");
+            Some(Outcome::Close(reason))
+        }
+        None => Some(Outcome::Close("it sent a request that this broker does not serve".to_owned())),
+    }
+}
+
+/// Which of the served APIs a request belongs to.
+fn api_of(request: &RequestKind) -> Option<ApiKey> {
+    Some(match request {
+        RequestKind::Produce(_) => ApiKey::Produce,
+        RequestKind::Fetch(_) => ApiKey::Fetch,
+        RequestKind::ListOffsets(_) => ApiKey::ListOffsets,
+        RequestKind::Metadata(_) => ApiKey::Metadata,
+        RequestKind::OffsetCommit(_) => ApiKey::OffsetCommit,
+        RequestKind::OffsetFetch(_) => ApiKey::OffsetFetch,
+        RequestKind::FindCoordinator(_) => ApiKey::FindCoordinator,
+        RequestKind::JoinGroup(_) => ApiKey::JoinGroup,
+        RequestKind::Heartbeat(_) => ApiKey::Heartbeat,
+        RequestKind::LeaveGroup(_) => ApiKey::LeaveGroup,
+        RequestKind::SyncGroup(_) => ApiKey::SyncGroup,
+        RequestKind::DescribeGroups(_) => ApiKey::DescribeGroups,
+        RequestKind::ListGroups(_) => ApiKey::ListGroups,
+        RequestKind::ApiVersions(_) => ApiKey::ApiVersions,
+        RequestKind::CreateTopics(_) => ApiKey::CreateTopics,
+        RequestKind::DeleteTopics(_) => ApiKey::DeleteTopics,
+        RequestKind::DeleteRecords(_) => ApiKey::DeleteRecords,
+        RequestKind::InitProducerId(_) => ApiKey::InitProducerId,
+        RequestKind::OffsetForLeaderEpoch(_) => ApiKey::OffsetForLeaderEpoch,
+        RequestKind::AddPartitionsToTxn(_) => ApiKey::AddPartitionsToTxn,
+        RequestKind::AddOffsetsToTxn(_) => ApiKey::AddOffsetsToTxn,
+        RequestKind::EndTxn(_) => ApiKey::EndTxn,
+        RequestKind::TxnOffsetCommit(_) => ApiKey::TxnOffsetCommit,
+        RequestKind::DescribeConfigs(_) => ApiKey::DescribeConfigs,
+        RequestKind::AlterConfigs(_) => ApiKey::AlterConfigs,
+        RequestKind::DescribeLogDirs(_) => ApiKey::DescribeLogDirs,
+        RequestKind::CreatePartitions(_) => ApiKey::CreatePartitions,
+        RequestKind::DeleteGroups(_) => ApiKey::DeleteGroups,
+        RequestKind::IncrementalAlterConfigs(_) => ApiKey::IncrementalAlterConfigs,
+        RequestKind::ListPartitionReassignments(_) => ApiKey::ListPartitionReassignments,
+        RequestKind::OffsetDelete(_) => ApiKey::OffsetDelete,
+        RequestKind::DescribeCluster(_) => ApiKey::DescribeCluster,
+        RequestKind::DescribeProducers(_) => ApiKey::DescribeProducers,
+        RequestKind::DescribeTransactions(_) => ApiKey::DescribeTransactions,
+        RequestKind::ListTransactions(_) => ApiKey::ListTransactions,
+        RequestKind::DescribeTopicPartitions(_) => ApiKey::DescribeTopicPartitions,
+        _ => return None,
+    })
 }

@@ -21,6 +21,7 @@ use crate::config::BrokerConfig;
 use crate::journal::{CommittedOffset, Entry};
 
 pub(crate) use member::JoinerInfo;
+pub(crate) use offsets::{Committer, MAX_OFFSET_METADATA};
 
 /// A member whose join has been answered with nothing but its id, or who waits for a join, is given up after this time.
 const NEW_MEMBER_TIMEOUT: Duration = Duration::from_secs(5 * 60);
@@ -159,11 +160,7 @@ impl Group {
     fn deadline(&self) -> Option<Duration> {
         let members = self.members.values().filter(|member| !member.is_waiting()).map(|member| member.expires);
         let pending = self.pending.values().copied();
-        members
-            .chain(pending)
-            .chain(self.rebalance_ends)
-            .chain(self.sync_ends)
-            .min()
+        members.chain(pending).chain(self.rebalance_ends).chain(self.sync_ends).min()
     }
 
     fn entry(&self, group: &str) -> Entry {

@@ -13,9 +13,11 @@ mod config;
 mod groups;
 mod journal;
 mod log;
+mod server;
 mod store;
 mod topic_config;
 
 pub use broker::{Broker, ConnectionId, IdSource, Now, OpenError, Reply, Request};
 pub use config::{BrokerConfig, Data};
+pub use server::{RunningBroker, StartError};
 pub use store::{DiskError, DiskStore, MemoryStore, Store, StoreFile};

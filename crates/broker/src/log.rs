@@ -16,9 +16,8 @@ use kurier_kafka::batch::{
     set_log_append_time,
 };
 
-pub(crate) use clean::CleanOutcome;
-pub(crate) use producers::{Aborted, Verdict};
 use producers::Producers;
+pub(crate) use producers::{Aborted, Verdict};
 use segment::{Segment, note};
 
 use crate::store::Store;
@@ -226,14 +225,17 @@ impl PartitionLog {
         kind: MarkerKind,
     ) -> io::Result<i64> {
         let batch = encode_marker(producer_id, producer_epoch, kind, 0, now_ms);
-        let header = BatchHeader::read(&batch)
-            .ok()
-            .flatten()
-            .expect("a marker that we have just encoded has a header");
+        let header = BatchHeader::read(&batch).ok().flatten().expect("a marker that we have just encoded has a header");
         self.append(store, config, now_ms, &batch, &header)
     }
 
-    fn roll_if_due(&mut self, store: &dyn Store, config: &LogConfig, now_ms: i64, next: &BatchHeader) -> io::Result<()> {
+    fn roll_if_due(
+        &mut self,
+        store: &dyn Store,
+        config: &LogConfig,
+        now_ms: i64,
+        next: &BatchHeader,
+    ) -> io::Result<()> {
         let due = match self.segments.last() {
             None => true,
             Some(last) if last.len() == 0 => false,
@@ -268,11 +270,6 @@ impl PartitionLog {
             self.unflushed_since = None;
         }
         Ok(())
-    }
-
-    /// When `flush.ms` asks for the next flush, in Unix milliseconds.
-    pub(crate) fn flush_due_ms(&self, config: &LogConfig) -> Option<i64> {
-        self.unflushed_since.map(|since| since.saturating_add(config.flush_ms))
     }
 
     /// Flushes and writes the checkpoint of the last segment, so that the next start need not read it.
@@ -323,10 +320,7 @@ impl PartitionLog {
         if offset >= segment.next_offset {
             return Ok(None);
         }
-        let remembered = self
-            .ends
-            .iter()
-            .find(|end| end.offset == offset && end.segment == segment.base_offset);
+        let remembered = self.ends.iter().find(|end| end.offset == offset && end.segment == segment.base_offset);
         let mut position = remembered.map_or_else(|| segment.position_before(offset), |end| end.position);
         let wanted = max_bytes.max(HEADER_LEN);
         let mut chunk = segment.read(position, wanted)?;
@@ -369,7 +363,11 @@ impl PartitionLog {
         let (end, next_offset) = extent(&chunk[begin..], offset, limit_offset, max_bytes, at_least_one)?;
         let slice = Slice { bytes: chunk.slice(begin..begin + end), next_offset };
         if end > 0 {
-            let read_end = ReadEnd { offset: next_offset, segment: segment.base_offset, position: position + (begin + end) as u64 };
+            let read_end = ReadEnd {
+                offset: next_offset,
+                segment: segment.base_offset,
+                position: position + (begin + end) as u64,
+            };
             if self.ends.len() < REMEMBERED_READS {
                 self.ends.push(read_end);
             } else {
@@ -448,8 +446,8 @@ impl PartitionLog {
             let too_old = config.retention_ms >= 0
                 && segment.len() > 0
                 && segment.max_timestamp < now_ms.saturating_sub(config.retention_ms);
-            let too_much = config.retention_bytes >= 0
-                && size.saturating_sub(segment.len()) >= config.retention_bytes as u64;
+            let too_much =
+                config.retention_bytes >= 0 && size.saturating_sub(segment.len()) >= config.retention_bytes as u64;
             // An open transaction must find its first record again.
             let open = self.producers.first_open_transaction().is_some_and(|first| first < segment.next_offset);
             let last = segment.next_offset == self.next_offset;

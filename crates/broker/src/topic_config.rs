@@ -93,7 +93,8 @@ impl Definition {
     /// Says why `value` cannot be taken.
     fn refuse(&self, value: &str) -> Option<String> {
         let name = self.name;
-        let not_a = |what: &str| Some(format!("Invalid value {value} for configuration {name}: Not a number of type {what}"));
+        let not_a =
+            |what: &str| Some(format!("Invalid value {value} for configuration {name}: Not a number of type {what}"));
         if self.kind == Kind::Int && value.trim().parse::<i32>().is_err() {
             return not_a("INT");
         }
@@ -117,16 +118,14 @@ impl Definition {
             Check::OneOf(allowed) => (!allowed.contains(&value.trim())).then(|| {
                 format!("Invalid value {value} for configuration {name}: String must be one of: {}", allowed.join(", "))
             }),
-            Check::EachOf(allowed) => value
-                .split(',')
-                .map(str::trim)
-                .find(|part| !part.is_empty() && !allowed.contains(part))
-                .map(|part| {
+            Check::EachOf(allowed) => {
+                value.split(',').map(str::trim).find(|part| !part.is_empty() && !allowed.contains(part)).map(|part| {
                     format!(
                         "Invalid value {part} for configuration {name}: String must be one of: {}",
                         allowed.join(", ")
                     )
-                }),
+                })
+            }
         }
     }
 }

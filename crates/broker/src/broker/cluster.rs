@@ -58,7 +58,7 @@ pub(super) static SERVED: &[(ApiKey, i16, i16)] = &[
     (ApiKey::DescribeCluster, 0, 2),
     (ApiKey::DescribeProducers, 0, 0),
     (ApiKey::DescribeTransactions, 0, 0),
-    (ApiKey::ListTransactions, 0, 2),
+    (ApiKey::ListTransactions, 0, 1),
     (ApiKey::DescribeTopicPartitions, 0, 0),
 ];
 /// "Not asked for", where authorized operations would be told: there is no authorization to tell about.
@@ -108,10 +108,8 @@ impl Broker {
                 })
                 .collect(),
         };
-        let broker = MetadataResponseBroker::default()
-            .with_node_id(self.node())
-            .with_host(self.host())
-            .with_port(self.port());
+        let broker =
+            MetadataResponseBroker::default().with_node_id(self.node()).with_host(self.host()).with_port(self.port());
         MetadataResponse::default()
             .with_brokers(vec![broker])
             .with_cluster_id(Some(self.cluster_id.clone().into()))

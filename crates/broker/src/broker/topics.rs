@@ -256,12 +256,8 @@ impl Broker {
     /// Creates a topic.
     pub(super) fn create_topic(&mut self, topic: NewTopic) -> Result<(), Refusal> {
         let partitions = self.check_new_topic(&topic)?;
-        let entry = Entry::TopicCreated {
-            id: self.fresh_uuid(),
-            name: topic.name,
-            partitions,
-            configs: topic.configs.pairs(),
-        };
+        let entry =
+            Entry::TopicCreated { id: self.fresh_uuid(), name: topic.name, partitions, configs: topic.configs.pairs() };
         self.record_topic_change(entry)
     }
 
@@ -330,7 +326,8 @@ impl Broker {
             }
             let mut indices: Vec<i32> = asked.assignments.iter().map(|one| one.partition_index).collect();
             indices.sort_unstable();
-            let all_here = asked.assignments.iter().all(|one| one.broker_ids.iter().map(|id| id.0).eq([self.config.node_id]));
+            let all_here =
+                asked.assignments.iter().all(|one| one.broker_ids.iter().map(|id| id.0).eq([self.config.node_id]));
             if !all_here || !indices.iter().copied().eq(0..i32::try_from(indices.len()).unwrap_or(0)) {
                 let reason = format!(
                     "The manual partition assignment must name the partitions from 0 on, each on broker {} alone.",
@@ -432,13 +429,19 @@ impl Broker {
             // The topic is gone all the same: what is left is removed at the next start.
             tracing::warn!(topic = name, "cannot remove the topic's files now: {error}");
         }
+        self.awakened.extend(self.fetches.watching_topic(id));
         Ok(())
     }
 
     pub(super) fn create_partitions(&mut self, request: CreatePartitionsRequest) -> CreatePartitionsResponse {
         let mut results = Vec::new();
         for asked in request.topics {
-            let result = self.add_partitions(&asked.name, asked.count, asked.assignments.map(|list| list.len()), request.validate_only);
+            let result = self.add_partitions(
+                &asked.name,
+                asked.count,
+                asked.assignments.map(|list| list.len()),
+                request.validate_only,
+            );
             let (error, message) = match result {
                 Ok(()) => (0, None),
                 Err((error, message)) => (code(error), Some(message.into())),
@@ -478,7 +481,10 @@ impl Broker {
             return Err((ResponseError::InvalidPartitions, reason));
         }
         if assigned.is_some_and(|assigned| i32::try_from(assigned) != Ok(count - present)) {
-            let reason = format!("Attempted to add {} additional partition(s), but another number of assignments was specified.", count - present);
+            let reason = format!(
+                "Attempted to add {} additional partition(s), but another number of assignments was specified.",
+                count - present
+            );
             return Err((ResponseError::InvalidReplicaAssignment, reason));
         }
         if validate_only {

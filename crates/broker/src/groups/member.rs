@@ -69,8 +69,7 @@ impl Groups {
         if session_timeout < self.limits.min_session_timeout || session_timeout > self.limits.max_session_timeout {
             return Err(ResponseError::InvalidSessionTimeout);
         }
-        let rebalance_timeout =
-            if info.version >= 1 { millis(request.rebalance_timeout_ms) } else { session_timeout };
+        let rebalance_timeout = if info.version >= 1 { millis(request.rebalance_timeout_ms) } else { session_timeout };
         let member_id = request.member_id.to_string();
         if !member_id.is_empty() && !self.groups.contains_key(&name) {
             return Err(ResponseError::UnknownMemberId);
@@ -283,12 +282,8 @@ impl Groups {
         }
         if group.sync_ends.is_some_and(|ends| ends <= now) {
             group.sync_ends = None;
-            let silent: Vec<String> = group
-                .members
-                .iter()
-                .filter(|(_, member)| member.syncing.is_none())
-                .map(|(id, _)| id.clone())
-                .collect();
+            let silent: Vec<String> =
+                group.members.iter().filter(|(_, member)| member.syncing.is_none()).map(|(id, _)| id.clone()).collect();
             for id in &silent {
                 tracing::info!(group = name, member = %id, "member is removed: it did not ask for its assignment in time");
                 group.remove(&mut context, id);
@@ -457,13 +452,10 @@ impl Group {
         if was_leader {
             self.leader = Some(id.clone());
         }
-        let unchanged = self
-            .protocol
-            .as_deref()
-            .is_some_and(|protocol| {
-                let new = joiner.member.protocols.iter().find(|(name, _)| name == protocol);
-                new.is_some_and(|(_, metadata)| *metadata == member.metadata(protocol))
-            });
+        let unchanged = self.protocol.as_deref().is_some_and(|protocol| {
+            let new = joiner.member.protocols.iter().find(|(name, _)| name == protocol);
+            new.is_some_and(|(_, metadata)| *metadata == member.metadata(protocol))
+        });
         self.members.insert(id.clone(), member);
         self.update(context, &id, joiner.member);
         let protocol_stays = self.select_protocol() == self.protocol;

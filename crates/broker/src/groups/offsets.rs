@@ -31,10 +31,13 @@ impl Groups {
             // Without a generation, whoever commits keeps no group but the offsets.
             return if committer.generation < 0 { Ok(()) } else { Err(ResponseError::IllegalGeneration) };
         };
-        let anonymous =
-            committer.generation < 0 && committer.member_id.is_empty() && committer.instance_id.is_none();
+        let anonymous = committer.generation < 0 && committer.member_id.is_empty() && committer.instance_id.is_none();
         if anonymous {
-            return if in_transaction || group.state == State::Empty { Ok(()) } else { Err(ResponseError::UnknownMemberId) };
+            return if in_transaction || group.state == State::Empty {
+                Ok(())
+            } else {
+                Err(ResponseError::UnknownMemberId)
+            };
         }
         group.check_member(committer.member_id, committer.instance_id, committer.generation)?;
         match group.state {

@@ -151,9 +151,7 @@ impl Producers {
 
     /// Aborted transactions that touch the offsets from `from` up to, not including, `to`.
     pub(crate) fn aborted_between(&self, from: i64, to: i64) -> impl Iterator<Item = &Aborted> {
-        self.aborted
-            .iter()
-            .filter(move |aborted| aborted.last_offset >= from && aborted.first_offset < to)
+        self.aborted.iter().filter(move |aborted| aborted.last_offset >= from && aborted.first_offset < to)
     }
 
     /// Forgets aborted transactions that ended before the log starts.
@@ -261,12 +259,12 @@ mod tests {
         let cases = [
             (3, 50, 10, Verdict::Duplicate { base_offset: 50, timestamp_ms: 2 }),
             (3, 10, 10, Verdict::Duplicate { base_offset: 10, timestamp_ms: 2 }),
-            (3, 0, 10, Verdict::OutOfOrder),   // Older than the five remembered.
-            (3, 50, 5, Verdict::OutOfOrder),   // Same start, other batch.
-            (3, 70, 1, Verdict::OutOfOrder),   // A gap.
+            (3, 0, 10, Verdict::OutOfOrder), // Older than the five remembered.
+            (3, 50, 5, Verdict::OutOfOrder), // Same start, other batch.
+            (3, 70, 1, Verdict::OutOfOrder), // A gap.
             (3, 60, 1, Verdict::Append),
             (2, 60, 1, Verdict::StaleEpoch),
-            (4, 60, 1, Verdict::OutOfOrder),   // A new epoch starts at zero.
+            (4, 60, 1, Verdict::OutOfOrder), // A new epoch starts at zero.
             (4, 0, 1, Verdict::Append),
         ];
         for (epoch, sequence, count, verdict) in cases {

@@ -47,12 +47,8 @@ impl DiskStore {
     pub fn open(root: &Path) -> Result<Self, DiskError> {
         let unusable = |source| DiskError::Unusable { path: root.to_owned(), source };
         fs::create_dir_all(root).map_err(unusable)?;
-        let lock = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(root.join(LOCK_FILE))
-            .map_err(unusable)?;
+        let lock =
+            OpenOptions::new().create(true).truncate(false).write(true).open(root.join(LOCK_FILE)).map_err(unusable)?;
         match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(Self { root: root.to_owned(), _lock: lock, boot: boot_id() }),
             Err(error) if error == rustix::io::Errno::WOULDBLOCK => Err(DiskError::InUse { path: root.to_owned() }),

@@ -76,12 +76,7 @@ impl MemoryStore {
 
     /// Paths and lengths of all files, in order.
     pub fn files(&self) -> Vec<(String, u64)> {
-        self.shared
-            .lock()
-            .files
-            .iter()
-            .map(|(path, content)| (path.clone(), content.lock().len))
-            .collect()
+        self.shared.lock().files.iter().map(|(path, content)| (path.clone(), content.lock().len)).collect()
     }
 
     /// An independent copy of every file as it is now.
@@ -89,11 +84,8 @@ impl MemoryStore {
         let copy = Self::new();
         for (path, content) in &self.shared.lock().files {
             let content = content.lock();
-            let pieces = content
-                .pieces
-                .iter()
-                .map(|piece| Piece { start: piece.start, bytes: piece.bytes.clone() })
-                .collect();
+            let pieces =
+                content.pieces.iter().map(|piece| Piece { start: piece.start, bytes: piece.bytes.clone() }).collect();
             let twin = Content { pieces, len: content.len, synced: content.synced };
             copy.shared.lock().files.insert(path.clone(), Arc::new(Mutex::new(twin)));
         }
@@ -122,10 +114,7 @@ impl Store for MemoryStore {
 
     fn remove(&self, path: &str) -> io::Result<()> {
         let inside = format!("{path}/");
-        self.shared
-            .lock()
-            .files
-            .retain(|name, _| name != path && !name.starts_with(&inside));
+        self.shared.lock().files.retain(|name, _| name != path && !name.starts_with(&inside));
         Ok(())
     }
 
@@ -163,18 +152,13 @@ impl StoreFile for MemoryFile {
             let left = room.checked_sub(size as u64);
             *room = left.ok_or(io::ErrorKind::StorageFull)?;
         }
-        let content = self
-            .content
-            .get_or_insert_with(|| shared.files.entry(self.path.clone()).or_default().clone());
+        let content = self.content.get_or_insert_with(|| shared.files.entry(self.path.clone()).or_default().clone());
         content.lock().append(parts, size);
         Ok(())
     }
 
     fn read(&mut self, position: u64, len: usize) -> io::Result<Bytes> {
-        Ok(self
-            .content
-            .as_ref()
-            .map_or_else(Bytes::new, |content| content.lock().read(position, len)))
+        Ok(self.content.as_ref().map_or_else(Bytes::new, |content| content.lock().read(position, len)))
     }
 
     fn truncate(&mut self, len: u64) -> io::Result<()> {

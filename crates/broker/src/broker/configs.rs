@@ -1,0 +1,281 @@
+//! Configs of topics, asked and changed; those of the broker, asked only.
+
+use std::collections::BTreeMap;
+
+use kafka_protocol::ResponseError;
+use kafka_protocol::messages::alter_configs_response::AlterConfigsResourceResponse;
+use kafka_protocol::messages::describe_configs_response::{
+    DescribeConfigsResourceResult, DescribeConfigsResult, DescribeConfigsSynonym,
+};
+use kafka_protocol::messages::incremental_alter_configs_request::AlterableConfig;
+use kafka_protocol::messages::incremental_alter_configs_response::AlterConfigsResourceResponse as IncrementalResponse;
+use kafka_protocol::messages::{
+    AlterConfigsRequest, AlterConfigsResponse, DescribeConfigsRequest, DescribeConfigsResponse,
+    IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse,
+};
+use kafka_protocol::protocol::StrBytes;
+
+use super::topics::{Refusal, SOURCE_BROKER, SOURCE_DEFAULT, SOURCE_TOPIC};
+use super::{Broker, code};
+use crate::journal::Entry;
+use crate::topic_config::{DEFINITIONS, Definition, Kind, Overrides, value_of};
+
+/// Kinds of resources, by the numbers of the protocol.
+const TOPIC: i8 = 2;
+const BROKER: i8 = 4;
+/// What `IncrementalAlterConfigs` does with a value.
+const SET: i8 = 0;
+const DELETE: i8 = 1;
+const APPEND: i8 = 2;
+const SUBTRACT: i8 = 3;
+
+impl Broker {
+    pub(super) fn describe_configs(&self, request: DescribeConfigsRequest) -> DescribeConfigsResponse {
+        let results = request
+            .resources
+            .into_iter()
+            .map(|resource| {
+                let name = resource.resource_name.to_string();
+                let described = match resource.resource_type {
+                    TOPIC => self.topic_configs(&name, request.include_synonyms),
+                    BROKER => self.broker_configs(&name),
+                    other => Err(unknown_kind(other)),
+                };
+                let result = DescribeConfigsResult::default()
+                    .with_resource_type(resource.resource_type)
+                    .with_resource_name(resource.resource_name);
+                match described {
+                    Ok(mut configs) => {
+                        if let Some(keys) = resource.configuration_keys {
+                            configs.retain(|config| keys.contains(&config.name));
+                        }
+                        result.with_error_message(None).with_configs(configs)
+                    }
+                    Err((error, reason)) => result.with_error_code(code(error)).with_error_message(Some(reason.into())),
+                }
+            })
+            .collect();
+        DescribeConfigsResponse::default().with_results(results)
+    }
+
+    fn topic_configs(&self, name: &str, synonyms: bool) -> Result<Vec<DescribeConfigsResourceResult>, Refusal> {
+        let topic = self.topics.get(name).ok_or_else(|| unknown_topic(name))?;
+        let described = DEFINITIONS
+            .iter()
+            .map(|definition| {
+                let value = value_of(definition.name, &topic.overrides, &self.defaults);
+                let result = DescribeConfigsResourceResult::default()
+                    .with_name(definition.name.into())
+                    .with_value(Some(value.to_owned().into()))
+                    .with_config_source(self.source_of(definition.name, &topic.overrides))
+                    .with_config_type(definition.kind as i8);
+                if synonyms { result.with_synonyms(self.synonyms(definition, &topic.overrides)) } else { result }
+            })
+            .collect();
+        Ok(described)
+    }
+
+    /// Every place that says something about a config, the one in force first.
+    fn synonyms(&self, definition: &Definition, overrides: &Overrides) -> Vec<DescribeConfigsSynonym> {
+        let name = definition.name;
+        let places = [
+            (overrides.0.get(name).map(String::as_str), SOURCE_TOPIC),
+            (self.defaults.0.get(name).map(String::as_str), SOURCE_BROKER),
+            (Some(definition.default), SOURCE_DEFAULT),
+        ];
+        places
+            .into_iter()
+            .filter_map(|(value, source)| {
+                let value: StrBytes = value?.to_owned().into();
+                Some(
+                    DescribeConfigsSynonym::default()
+                        .with_name(name.into())
+                        .with_value(Some(value))
+                        .with_source(source),
+                )
+            })
+            .collect()
+    }
+
+    fn broker_configs(&self, name: &str) -> Result<Vec<DescribeConfigsResourceResult>, Refusal> {
+        let node_id = self.config.node_id.to_string();
+        // No name asks for what holds for all brokers; nothing was ever set there.
+        if name.is_empty() {
+            return Ok(Vec::new());
+        }
+        if name != node_id {
+            let reason = format!("Unexpected broker id, expected {node_id} or empty string, but received {name}");
+            return Err((ResponseError::InvalidRequest, reason));
+        }
+        let config = &self.config;
+        let values = [
+            ("auto.create.topics.enable", config.auto_create_topics.to_string(), Kind::Boolean),
+            ("default.replication.factor", "1".to_owned(), Kind::Int),
+            (
+                "group.initial.rebalance.delay.ms",
+                config.group_initial_rebalance_delay.as_millis().to_string(),
+                Kind::Int,
+            ),
+            ("group.max.session.timeout.ms", config.group_max_session_timeout.as_millis().to_string(), Kind::Int),
+            ("group.min.session.timeout.ms", config.group_min_session_timeout.as_millis().to_string(), Kind::Int),
+            ("log.cleaner.enable", "true".to_owned(), Kind::Boolean),
+            ("log.cleanup.policy", value_of("cleanup.policy", &self.defaults, &self.defaults).to_owned(), Kind::List),
+            ("log.dirs", self.store.location(), Kind::List),
+            ("log.retention.ms", value_of("retention.ms", &self.defaults, &self.defaults).to_owned(), Kind::Long),
+            ("message.max.bytes", value_of("max.message.bytes", &self.defaults, &self.defaults).to_owned(), Kind::Int),
+            ("node.id", node_id, Kind::Int),
+            ("num.partitions", config.num_partitions.to_string(), Kind::Int),
+            ("socket.request.max.bytes", config.max_request_bytes.to_string(), Kind::Int),
+            ("transaction.max.timeout.ms", config.transaction_max_timeout.as_millis().to_string(), Kind::Int),
+        ];
+        let described = values
+            .into_iter()
+            .map(|(name, value, kind)| {
+                DescribeConfigsResourceResult::default()
+                    .with_name(name.into())
+                    .with_value(Some(value.into()))
+                    .with_read_only(true)
+                    .with_config_source(SOURCE_BROKER)
+                    .with_config_type(kind as i8)
+            })
+            .collect();
+        Ok(described)
+    }
+
+    pub(super) fn alter_configs(&mut self, request: AlterConfigsRequest) -> AlterConfigsResponse {
+        let mut responses = Vec::new();
+        for resource in request.resources {
+            let result = self.check_alterable(resource.resource_type, &resource.resource_name).and_then(|()| {
+                let values = resource
+                    .configs
+                    .iter()
+                    .filter_map(|config| Some((config.name.to_string(), config.value.as_ref()?.to_string())))
+                    .collect();
+                self.set_configs(&resource.resource_name, Overrides(values), request.validate_only)
+            });
+            let (error, message) = told(result);
+            responses.push(
+                AlterConfigsResourceResponse::default()
+                    .with_error_code(error)
+                    .with_error_message(message)
+                    .with_resource_type(resource.resource_type)
+                    .with_resource_name(resource.resource_name),
+            );
+        }
+        AlterConfigsResponse::default().with_responses(responses)
+    }
+
+    pub(super) fn incremental_alter_configs(
+        &mut self,
+        request: IncrementalAlterConfigsRequest,
+    ) -> IncrementalAlterConfigsResponse {
+        let mut responses = Vec::new();
+        for resource in request.resources {
+            let name = resource.resource_name.to_string();
+            let result = self
+                .check_alterable(resource.resource_type, &name)
+                .and_then(|()| self.changed(&name, resource.configs))
+                .and_then(|configs| self.set_configs(&name, configs, request.validate_only));
+            let (error, message) = told(result);
+            responses.push(
+                IncrementalResponse::default()
+                    .with_error_code(error)
+                    .with_error_message(message)
+                    .with_resource_type(resource.resource_type)
+                    .with_resource_name(resource.resource_name),
+            );
+        }
+        IncrementalAlterConfigsResponse::default().with_responses(responses)
+    }
+
+    fn check_alterable(&self, kind: i8, name: &str) -> Result<(), Refusal> {
+        match kind {
+            TOPIC if self.topics.get(name).is_some() => Ok(()),
+            TOPIC => Err(unknown_topic(name)),
+            BROKER => {
+                let reason = "The configs of this broker are given at its start and cannot be changed while it runs.";
+                Err((ResponseError::InvalidRequest, reason.to_owned()))
+            }
+            other => Err(unknown_kind(other)),
+        }
+    }
+
+    /// A topic's own configs after the changes.
+    fn changed(&self, name: &str, changes: Vec<AlterableConfig>) -> Result<Overrides, Refusal> {
+        let topic = self.topics.get(name).ok_or_else(|| unknown_topic(name))?;
+        let mut seen = BTreeMap::new();
+        let mut configs = topic.overrides.clone();
+        for change in changes {
+            let config = change.name.to_string();
+            let invalid = |reason: String| (ResponseError::InvalidConfig, reason);
+            if seen.insert(config.clone(), ()).is_some() {
+                let reason = format!("Error due to duplicate config keys: {config}");
+                return Err((ResponseError::InvalidRequest, reason));
+            }
+            let definition =
+                Definition::of(&config).ok_or_else(|| invalid(format!("Unknown topic config name: {config}")))?;
+            let value = change.value.map(|value| value.to_string());
+            match (change.config_operation, value) {
+                (DELETE, _) => {
+                    configs.0.remove(&config);
+                }
+                (SET, Some(value)) => {
+                    configs.0.insert(config, value);
+                }
+                (APPEND | SUBTRACT, Some(value)) => {
+                    if definition.kind != Kind::List {
+                        return Err(invalid(format!(
+                            "Can't APPEND to or SUBTRACT from key {config} because its type is not LIST."
+                        )));
+                    }
+                    let present = value_of(&config, &configs, &self.defaults).to_owned();
+                    let parts = |text: &str| -> Vec<String> {
+                        text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned).collect()
+                    };
+                    let mut list = parts(&present);
+                    for part in parts(&value) {
+                        match change.config_operation {
+                            SUBTRACT => list.retain(|old| *old != part),
+                            _ if list.contains(&part) => {}
+                            _ => list.push(part),
+                        }
+                    }
+                    configs.0.insert(config, list.join(","));
+                }
+                (SET | APPEND | SUBTRACT, None) => {
+                    return Err((ResponseError::InvalidRequest, format!("Null value not supported for: {config}")));
+                }
+                (operation, _) => {
+                    let reason = format!("Unknown operation type {operation} for: {config}");
+                    return Err((ResponseError::InvalidRequest, reason));
+                }
+            }
+        }
+        Ok(configs)
+    }
+
+    fn set_configs(&mut self, name: &str, configs: Overrides, validate_only: bool) -> Result<(), Refusal> {
+        let topic = self.topics.get(name).ok_or_else(|| unknown_topic(name))?;
+        let id = topic.id;
+        configs.check().map_err(|reason| (ResponseError::InvalidConfig, reason))?;
+        if validate_only || configs == topic.overrides {
+            return Ok(());
+        }
+        self.record_topic_change(Entry::TopicConfigs { id, configs: configs.pairs() })
+    }
+}
+
+fn unknown_topic(name: &str) -> Refusal {
+    (ResponseError::UnknownTopicOrPartition, format!("The topic '{name}' does not exist."))
+}
+
+fn unknown_kind(kind: i8) -> Refusal {
+    (ResponseError::InvalidRequest, format!("This broker has no configs of resource type {kind}."))
+}
+
+fn told(result: Result<(), Refusal>) -> (i16, Option<StrBytes>) {
+    match result {
+        Ok(()) => (0, None),
+        Err((error, reason)) => (code(error), Some(reason.into())),
+    }
+}

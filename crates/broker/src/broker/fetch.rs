@@ -1,0 +1,302 @@
+//! `Fetch`: reads, and waits for more when there is too little.
+//!
+//! Fetch sessions are not kept: a client that asks for one is told session 0, which means "none", and goes on asking in full.
+//! A waiting fetch is counted down by the bytes that are appended to its partitions, so that an append costs it no reading.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::Duration;
+
+use kafka_protocol::ResponseError;
+use kafka_protocol::messages::fetch_response::{AbortedTransaction, FetchableTopicResponse, PartitionData};
+use kafka_protocol::messages::{FetchRequest, FetchResponse, ProducerId, ResponseKind, TopicName};
+use uuid::Uuid;
+
+use super::topics::Topics;
+use super::{Broker, Outcome, Reply, Ticket, code};
+use crate::log::LEADER_EPOCH;
+
+/// First version of `Fetch` that names topics by id.
+const TOPIC_ID_VERSION: i16 = 13;
+/// The isolation level in which open and rolled back transactions are not seen.
+const READ_COMMITTED: i8 = 1;
+/// "There is no such offset", beside an error.
+const NO_OFFSET: i64 = -1;
+
+/// What a client wants to read.
+#[derive(Debug)]
+struct Plan {
+    by_id: bool,
+    topics: Vec<PlannedTopic>,
+    max_bytes: usize,
+    read_committed: bool,
+}
+
+#[derive(Debug)]
+struct PlannedTopic {
+    /// Nil when there is no such topic.
+    id: Uuid,
+    name: TopicName,
+    partitions: Vec<PlannedPartition>,
+}
+
+#[derive(Debug)]
+struct PlannedPartition {
+    index: i32,
+    offset: i64,
+    leader_epoch: i32,
+    max_bytes: usize,
+}
+
+/// What reading by a plan gave.
+struct Found {
+    response: FetchResponse,
+    bytes: usize,
+    has_error: bool,
+}
+
+struct Waiting {
+    plan: Plan,
+    deadline: Duration,
+    min_bytes: usize,
+    /// Bytes that must still be appended.
+    missing: usize,
+}
+
+/// Fetches that wait for data.
+#[derive(Default)]
+pub(super) struct FetchWaiters {
+    waiting: BTreeMap<Ticket, Waiting>,
+    deadlines: BTreeSet<(Duration, Ticket)>,
+    watchers: HashMap<Uuid, BTreeMap<i32, BTreeSet<Ticket>>>,
+}
+
+impl FetchWaiters {
+    fn insert(&mut self, ticket: Ticket, waiting: Waiting) {
+        self.deadlines.insert((waiting.deadline, ticket));
+        for topic in &waiting.plan.topics {
+            let watchers = self.watchers.entry(topic.id).or_default();
+            for partition in &topic.partitions {
+                watchers.entry(partition.index).or_default().insert(ticket);
+            }
+        }
+        self.waiting.insert(ticket, waiting);
+    }
+
+    /// Forgets a fetch.
+    pub(super) fn remove(&mut self, ticket: Ticket) {
+        self.take(ticket);
+    }
+
+    fn take(&mut self, ticket: Ticket) -> Option<Waiting> {
+        let waiting = self.waiting.remove(&ticket)?;
+        self.deadlines.remove(&(waiting.deadline, ticket));
+        for topic in &waiting.plan.topics {
+            let Some(watchers) = self.watchers.get_mut(&topic.id) else { continue };
+            for partition in &topic.partitions {
+                if let Some(tickets) = watchers.get_mut(&partition.index) {
+                    tickets.remove(&ticket);
+                    if tickets.is_empty() {
+                        watchers.remove(&partition.index);
+                    }
+                }
+            }
+            if watchers.is_empty() {
+                self.watchers.remove(&topic.id);
+            }
+        }
+        Some(waiting)
+    }
+
+    /// Takes note of bytes appended to a partition; returns the fetches that now have enough.
+    pub(super) fn appended(&mut self, topic: Uuid, partition: i32, bytes: usize) -> Vec<Ticket> {
+        let Some(tickets) = self.watchers.get(&topic).and_then(|watchers| watchers.get(&partition)) else {
+            return Vec::new();
+        };
+        let mut ready = Vec::new();
+        for ticket in tickets {
+            if let Some(waiting) = self.waiting.get_mut(ticket) {
+                waiting.missing = waiting.missing.saturating_sub(bytes);
+                if waiting.missing == 0 {
+                    ready.push(*ticket);
+                }
+            }
+        }
+        ready
+    }
+
+    /// Fetches that wait for anything in a topic.
+    pub(super) fn watching_topic(&self, topic: Uuid) -> Vec<Ticket> {
+        self.watchers.get(&topic).into_iter().flat_map(BTreeMap::values).flatten().copied().collect()
+    }
+
+    /// A fetch whose time is up.
+    pub(super) fn next_due(&self, now: Duration) -> Option<Ticket> {
+        self.deadlines.first().filter(|(deadline, _)| *deadline <= now).map(|(_, ticket)| *ticket)
+    }
+
+    /// When the next fetch must be answered.
+    pub(super) fn next_deadline(&self) -> Option<Duration> {
+        self.deadlines.first().map(|(deadline, _)| *deadline)
+    }
+}
+
+impl Broker {
+    pub(super) fn fetch(&mut self, ticket: Ticket, version: i16, request: FetchRequest) -> Outcome {
+        if request.session_id != 0 {
+            let response = FetchResponse::default().with_error_code(code(ResponseError::FetchSessionIdNotFound));
+            return Outcome::Answer(ResponseKind::Fetch(response));
+        }
+        let max_wait = Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0));
+        let min_bytes = usize::try_from(request.min_bytes).unwrap_or(0);
+        let plan = self.plan_fetch(version, request);
+        // More than may ever be given would wait for nothing.
+        let min_bytes = min_bytes.min(plan.max_bytes);
+        let found = read(&mut self.topics, &plan);
+        if found.bytes >= min_bytes || found.has_error || max_wait.is_zero() || plan.topics.is_empty() {
+            return Outcome::Answer(ResponseKind::Fetch(found.response));
+        }
+        let deadline = self.now.elapsed + max_wait;
+        let waiting = Waiting { plan, deadline, min_bytes, missing: min_bytes - found.bytes };
+        self.fetches.insert(ticket, waiting);
+        Outcome::Wait
+    }
+
+    fn plan_fetch(&self, version: i16, request: FetchRequest) -> Plan {
+        let by_id = version >= TOPIC_ID_VERSION;
+        let limit = |bytes: i32| usize::try_from(bytes).unwrap_or(0).min(self.config.max_fetch_bytes);
+        let topics = request
+            .topics
+            .into_iter()
+            .map(|topic| {
+                let id = if by_id {
+                    topic.topic_id
+                } else {
+                    self.topics.get(&topic.topic).map(|topic| topic.id).unwrap_or_default()
+                };
+                let partitions = topic
+                    .partitions
+                    .into_iter()
+                    .map(|partition| PlannedPartition {
+                        index: partition.partition,
+                        offset: partition.fetch_offset,
+                        leader_epoch: partition.current_leader_epoch,
+                        max_bytes: limit(partition.partition_max_bytes),
+                    })
+                    .collect();
+                PlannedTopic { id, name: topic.topic, partitions }
+            })
+            .collect();
+        Plan {
+            by_id,
+            topics,
+            max_bytes: limit(request.max_bytes),
+            read_committed: request.isolation_level == READ_COMMITTED,
+        }
+    }
+
+    /// Answers a waiting fetch if there is enough now. Bytes of open transactions were counted, and are not there to read.
+    pub(super) fn reconsider_fetch(&mut self, ticket: Ticket, replies: &mut Vec<Reply>) {
+        let Some(waiting) = self.fetches.take(ticket) else { return };
+        let found = read(&mut self.topics, &waiting.plan);
+        if found.bytes >= waiting.min_bytes || found.has_error {
+            self.answer(ticket, ResponseKind::Fetch(found.response), replies);
+        } else {
+            let missing = waiting.min_bytes - found.bytes;
+            self.fetches.insert(ticket, Waiting { missing, ..waiting });
+        }
+    }
+
+    /// Answers a waiting fetch with what there is.
+    pub(super) fn complete_fetch(&mut self, ticket: Ticket, replies: &mut Vec<Reply>) {
+        if let Some(waiting) = self.fetches.take(ticket) {
+            let found = read(&mut self.topics, &waiting.plan);
+            self.answer(ticket, ResponseKind::Fetch(found.response), replies);
+        }
+    }
+}
+
+fn read(topics: &mut Topics, plan: &Plan) -> Found {
+    let mut left = plan.max_bytes;
+    let mut found = Found { response: FetchResponse::default(), bytes: 0, has_error: false };
+    for topic in &plan.topics {
+        let partitions = topic
+            .partitions
+            .iter()
+            .map(|wanted| {
+                let data = match read_partition(topics, plan, topic.id, wanted, left, found.bytes == 0) {
+                    Ok(data) => data,
+                    Err((error, data)) => {
+                        found.has_error = true;
+                        data.with_error_code(code(error))
+                    }
+                };
+                let size = data.records.as_ref().map_or(0, |records| records.len());
+                left = left.saturating_sub(size);
+                found.bytes += size;
+                data.with_partition_index(wanted.index)
+            })
+            .collect();
+        let response = FetchableTopicResponse::default().with_partitions(partitions);
+        let response =
+            if plan.by_id { response.with_topic_id(topic.id) } else { response.with_topic(topic.name.clone()) };
+        found.response.responses.push(response);
+    }
+    found
+}
+
+fn read_partition(
+    topics: &mut Topics,
+    plan: &Plan,
+    topic_id: Uuid,
+    wanted: &PlannedPartition,
+    left: usize,
+    at_least_one: bool,
+) -> Result<PartitionData, (ResponseError, PartitionData)> {
+    let nothing = PartitionData::default()
+        .with_high_watermark(NO_OFFSET)
+        .with_last_stable_offset(NO_OFFSET)
+        .with_log_start_offset(NO_OFFSET)
+        .with_records(Some(bytes::Bytes::new()));
+    let Some(topic) = topics.by_id_mut(topic_id) else {
+        let error = if plan.by_id { ResponseError::UnknownTopicId } else { ResponseError::UnknownTopicOrPartition };
+        return Err((error, nothing));
+    };
+    let name = topic.name.clone();
+    let Some((log, _)) = topic.log(wanted.index) else {
+        return Err((ResponseError::UnknownTopicOrPartition, nothing));
+    };
+    check_leader_epoch(wanted.leader_epoch).map_err(|error| (error, nothing.clone()))?;
+    let (start, end, stable) = (log.start_offset(), log.end_offset(), log.stable_offset());
+    if !(start..=end).contains(&wanted.offset) {
+        return Err((ResponseError::OffsetOutOfRange, nothing));
+    }
+    let data = nothing.with_high_watermark(end).with_last_stable_offset(stable).with_log_start_offset(start);
+    let limit = if plan.read_committed { stable } else { end };
+    match log.read(wanted.offset, limit, wanted.max_bytes.min(left), at_least_one) {
+        Ok(slice) => {
+            let aborted = plan.read_committed.then(|| {
+                log.aborted_between(wanted.offset, slice.next_offset)
+                    .map(|aborted| {
+                        AbortedTransaction::default()
+                            .with_producer_id(ProducerId(aborted.producer_id))
+                            .with_first_offset(aborted.first_offset)
+                    })
+                    .collect()
+            });
+            Ok(data.with_aborted_transactions(aborted).with_records(Some(slice.bytes)))
+        }
+        Err(error) => {
+            tracing::error!(topic = name, partition = wanted.index, offset = wanted.offset, "cannot read: {error}");
+            Err((ResponseError::KafkaStorageError, data))
+        }
+    }
+}
+
+/// Whether a client's idea of the leader's epoch is ours; -1 has none.
+pub(super) fn check_leader_epoch(epoch: i32) -> Result<(), ResponseError> {
+    match epoch {
+        -1 | LEADER_EPOCH => Ok(()),
+        epoch if epoch > LEADER_EPOCH => Err(ResponseError::UnknownLeaderEpoch),
+        _ => Err(ResponseError::FencedLeaderEpoch),
+    }
+}

@@ -1,0 +1,398 @@
+//! Requests about groups: membership is decided in [`crate::groups`], here it meets topics, journal and protocol.
+
+use std::collections::BTreeSet;
+
+use kafka_protocol::ResponseError;
+use kafka_protocol::messages::delete_groups_response::DeletableGroupResult;
+use kafka_protocol::messages::describe_groups_response::{DescribedGroup, DescribedGroupMember};
+use kafka_protocol::messages::list_groups_response::ListedGroup;
+use kafka_protocol::messages::offset_commit_response::{OffsetCommitResponsePartition, OffsetCommitResponseTopic};
+use kafka_protocol::messages::offset_delete_response::{OffsetDeleteResponsePartition, OffsetDeleteResponseTopic};
+use kafka_protocol::messages::offset_fetch_response::{
+    OffsetFetchResponseGroup, OffsetFetchResponsePartition, OffsetFetchResponsePartitions, OffsetFetchResponseTopic,
+    OffsetFetchResponseTopics,
+};
+use kafka_protocol::messages::{
+    DeleteGroupsRequest, DeleteGroupsResponse, DescribeGroupsRequest, DescribeGroupsResponse, GroupId,
+    HeartbeatRequest, HeartbeatResponse, JoinGroupRequest, LeaveGroupRequest, ListGroupsRequest, ListGroupsResponse,
+    OffsetCommitRequest, OffsetCommitResponse, OffsetDeleteRequest, OffsetDeleteResponse, OffsetFetchRequest,
+    OffsetFetchResponse, ResponseKind, SyncGroupRequest, TopicName,
+};
+use kafka_protocol::protocol::StrBytes;
+use kurier_kafka::wire::decode_consumer_subscription;
+
+use super::{Broker, Outcome, Reply, Ticket, code};
+use crate::groups::{Committer, Effects, Group, JoinerInfo, MAX_OFFSET_METADATA, State, result_code};
+use crate::journal::{CommittedOffset, Entry};
+
+/// First version of `OffsetFetch` that asks for many groups at once.
+const MANY_GROUPS_VERSION: i16 = 8;
+/// First version of `DescribeGroups` that has an error for a group that is not there.
+const NOT_FOUND_VERSION: i16 = 6;
+/// "Not asked for", where authorized operations would be told: there is no authorization to tell about.
+const NO_OPERATIONS: i32 = i32::MIN;
+/// The kind of all groups here; the newer protocol's are not served.
+const CLASSIC: &str = "classic";
+/// The protocol type whose members say which topics they read.
+const CONSUMER: &str = "consumer";
+/// No offset was committed.
+const NO_OFFSET: i64 = -1;
+
+/// What is told of one partition's offset: offset, epoch, text, error.
+type FetchedOffset = (i64, i32, StrBytes, i16);
+
+impl Broker {
+    pub(super) fn join_group(
+        &mut self,
+        ticket: Ticket,
+        version: i16,
+        (client_id, client_host): (String, String),
+        request: JoinGroupRequest,
+        replies: &mut Vec<Reply>,
+    ) -> Outcome {
+        let fresh_id = self.fresh_uuid().as_u128();
+        let info = JoinerInfo { ticket, version, client_id, client_host, fresh_id };
+        let mut effects = Effects::default();
+        self.groups.join(self.now.elapsed, self.now.unix_ms, info, request, &mut effects);
+        self.apply(effects, replies);
+        Outcome::Wait
+    }
+
+    pub(super) fn sync_group(
+        &mut self,
+        ticket: Ticket,
+        request: SyncGroupRequest,
+        replies: &mut Vec<Reply>,
+    ) -> Outcome {
+        let mut effects = Effects::default();
+        self.groups.sync(self.now.elapsed, ticket, request, &mut effects);
+        self.apply(effects, replies);
+        Outcome::Wait
+    }
+
+    pub(super) fn heartbeat(&mut self, request: HeartbeatRequest) -> HeartbeatResponse {
+        let result = self.groups.heartbeat(self.now.elapsed, &request);
+        HeartbeatResponse::default().with_error_code(result_code(result))
+    }
+
+    pub(super) fn leave_group(
+        &mut self,
+        version: i16,
+        request: LeaveGroupRequest,
+        replies: &mut Vec<Reply>,
+    ) -> Outcome {
+        let mut effects = Effects::default();
+        let response = self.groups.leave(self.now.elapsed, self.now.unix_ms, version, request, &mut effects);
+        self.apply(effects, replies);
+        Outcome::Answer(ResponseKind::LeaveGroup(response))
+    }
+
+    pub(super) fn offset_commit(&mut self, request: OffsetCommitRequest) -> OffsetCommitResponse {
+        let group = request.group_id.to_string();
+        let committer = Committer {
+            group: &group,
+            member_id: &request.member_id,
+            instance_id: request.group_instance_id.as_deref(),
+            generation: request.generation_id_or_member_epoch,
+        };
+        let allowed = self.groups.check_commit(self.now.elapsed, &committer, false);
+        let mut accepted = Vec::new();
+        // The errors of all partitions; those without one depend on the journal.
+        let mut topics: Vec<(TopicName, Vec<(i32, Result<(), ResponseError>)>)> = Vec::new();
+        for topic in request.topics {
+            let partitions = topic
+                .partitions
+                .into_iter()
+                .map(|partition| {
+                    let metadata = partition.committed_metadata.map(|text| text.to_string()).unwrap_or_default();
+                    let index = partition.partition_index;
+                    let result = allowed.and_then(|()| self.check_committed(&topic.name, index, &metadata));
+                    if result.is_ok() {
+                        accepted.push(CommittedOffset {
+                            topic: topic.name.to_string(),
+                            partition: index,
+                            offset: partition.committed_offset,
+                            leader_epoch: partition.committed_leader_epoch,
+                            metadata,
+                            committed_ms: self.now.unix_ms,
+                        });
+                    }
+                    (index, result)
+                })
+                .collect();
+            topics.push((topic.name, partitions));
+        }
+        let entries: Vec<Entry> = accepted
+            .iter()
+            .map(|offset| Entry::OffsetCommitted { group: group.clone(), offset: offset.clone() })
+            .collect();
+        let written = self.record(&entries);
+        if written.is_ok() && !accepted.is_empty() {
+            self.groups.commit(self.now.unix_ms, &group, accepted);
+        }
+        let topics = topics
+            .into_iter()
+            .map(|(name, partitions)| {
+                let partitions = partitions
+                    .into_iter()
+                    .map(|(index, result)| {
+                        OffsetCommitResponsePartition::default()
+                            .with_partition_index(index)
+                            .with_error_code(result_code(result.and(written)))
+                    })
+                    .collect();
+                OffsetCommitResponseTopic::default().with_name(name).with_partitions(partitions)
+            })
+            .collect();
+        OffsetCommitResponse::default().with_topics(topics)
+    }
+
+    /// Whether an offset of this partition can be committed.
+    pub(super) fn check_committed(&self, topic: &str, partition: i32, metadata: &str) -> Result<(), ResponseError> {
+        let topic = self.topics.get(topic).ok_or(ResponseError::UnknownTopicOrPartition)?;
+        if !(0..topic.partition_count()).contains(&partition) {
+            return Err(ResponseError::UnknownTopicOrPartition);
+        }
+        if metadata.len() > MAX_OFFSET_METADATA {
+            return Err(ResponseError::OffsetMetadataTooLarge);
+        }
+        Ok(())
+    }
+
+    pub(super) fn offset_fetch(&self, version: i16, request: OffsetFetchRequest) -> OffsetFetchResponse {
+        let stable = request.require_stable;
+        if version >= MANY_GROUPS_VERSION {
+            let groups = request
+                .groups
+                .into_iter()
+                .map(|asked| {
+                    let topics = asked
+                        .topics
+                        .map(|topics| topics.into_iter().map(|topic| (topic.name, topic.partition_indexes)).collect());
+                    let topics = self
+                        .fetched_offsets(&asked.group_id, topics, stable)
+                        .into_iter()
+                        .map(|(name, partitions)| {
+                            let partitions = partitions
+                                .into_iter()
+                                .map(|(index, (offset, epoch, metadata, error))| {
+                                    OffsetFetchResponsePartitions::default()
+                                        .with_partition_index(index)
+                                        .with_committed_offset(offset)
+                                        .with_committed_leader_epoch(epoch)
+                                        .with_metadata(Some(metadata))
+                                        .with_error_code(error)
+                                })
+                                .collect();
+                            OffsetFetchResponseTopics::default().with_name(name).with_partitions(partitions)
+                        })
+                        .collect();
+                    OffsetFetchResponseGroup::default().with_group_id(asked.group_id).with_topics(topics)
+                })
+                .collect();
+            return OffsetFetchResponse::default().with_groups(groups);
+        }
+        let topics = request
+            .topics
+            .map(|topics| topics.into_iter().map(|topic| (topic.name, topic.partition_indexes)).collect());
+        let topics = self
+            .fetched_offsets(&request.group_id, topics, stable)
+            .into_iter()
+            .map(|(name, partitions)| {
+                let partitions = partitions
+                    .into_iter()
+                    .map(|(index, (offset, epoch, metadata, error))| {
+                        OffsetFetchResponsePartition::default()
+                            .with_partition_index(index)
+                            .with_committed_offset(offset)
+                            .with_committed_leader_epoch(epoch)
+                            .with_metadata(Some(metadata))
+                            .with_error_code(error)
+                    })
+                    .collect();
+                OffsetFetchResponseTopic::default().with_name(name).with_partitions(partitions)
+            })
+            .collect();
+        OffsetFetchResponse::default().with_topics(topics)
+    }
+
+    /// Offsets of a group: of the partitions asked for, or of all that there are.
+    fn fetched_offsets(
+        &self,
+        group: &str,
+        asked: Option<Vec<(TopicName, Vec<i32>)>>,
+        stable: bool,
+    ) -> Vec<(TopicName, Vec<(i32, FetchedOffset)>)> {
+        let offsets = self.groups.offsets(group);
+        let asked = asked.unwrap_or_else(|| {
+            let mut all: Vec<(TopicName, Vec<i32>)> = Vec::new();
+            for (topic, partition) in offsets.into_iter().flat_map(|offsets| offsets.keys()) {
+                match all.last_mut() {
+                    Some((name, partitions)) if name.as_str() == topic => partitions.push(*partition),
+                    _ => all.push((TopicName(topic.clone().into()), vec![*partition])),
+                }
+            }
+            all
+        });
+        let of = |topic: &str, partition: i32| -> FetchedOffset {
+            if stable && self.groups.is_unstable(group, topic, partition) {
+                return (NO_OFFSET, -1, StrBytes::new(), code(ResponseError::UnstableOffsetCommit));
+            }
+            match offsets.and_then(|offsets| offsets.get(&(topic.to_owned(), partition))) {
+                Some(found) => (found.offset, found.leader_epoch, found.metadata.clone().into(), 0),
+                None => (NO_OFFSET, -1, StrBytes::new(), 0),
+            }
+        };
+        asked
+            .into_iter()
+            .map(|(name, partitions)| {
+                let found = partitions.into_iter().map(|partition| (partition, of(&name, partition))).collect();
+                (name, found)
+            })
+            .collect()
+    }
+
+    pub(super) fn offset_delete(&mut self, request: OffsetDeleteRequest) -> OffsetDeleteResponse {
+        let name = request.group_id.to_string();
+        let Some(group) = self.groups.get(&name) else {
+            return OffsetDeleteResponse::default().with_error_code(code(ResponseError::GroupIdNotFound));
+        };
+        let Some(in_use) = topics_in_use(group) else {
+            return OffsetDeleteResponse::default().with_error_code(code(ResponseError::NonEmptyGroup));
+        };
+        let mut entries = Vec::new();
+        let topics: Vec<_> = request
+            .topics
+            .into_iter()
+            .map(|topic| {
+                let error = if in_use.contains(topic.name.as_str()) {
+                    code(ResponseError::GroupSubscribedToTopic)
+                } else {
+                    for partition in &topic.partitions {
+                        entries.push(Entry::OffsetRemoved {
+                            group: name.clone(),
+                            topic: topic.name.to_string(),
+                            partition: partition.partition_index,
+                        });
+                    }
+                    0
+                };
+                let partitions = topic
+                    .partitions
+                    .into_iter()
+                    .map(|partition| {
+                        OffsetDeleteResponsePartition::default()
+                            .with_partition_index(partition.partition_index)
+                            .with_error_code(error)
+                    })
+                    .collect();
+                OffsetDeleteResponseTopic::default().with_name(topic.name).with_partitions(partitions)
+            })
+            .collect();
+        if let Err(error) = self.record(&entries) {
+            return OffsetDeleteResponse::default().with_error_code(code(error));
+        }
+        entries.into_iter().for_each(|entry| self.groups.play(entry));
+        OffsetDeleteResponse::default().with_topics(topics)
+    }
+
+    pub(super) fn list_groups(&self, request: ListGroupsRequest) -> ListGroupsResponse {
+        let wanted = |filter: &[StrBytes], is: &str| {
+            filter.is_empty() || filter.iter().any(|name| name.eq_ignore_ascii_case(is))
+        };
+        let groups = self
+            .groups
+            .iter()
+            .filter(|(_, group)| {
+                wanted(&request.states_filter, group.state.name()) && wanted(&request.types_filter, CLASSIC)
+            })
+            .map(|(name, group)| {
+                ListedGroup::default()
+                    .with_group_id(group_id(name))
+                    .with_protocol_type(group.protocol_type.clone().unwrap_or_default().into())
+                    .with_group_state(group.state.name().into())
+                    .with_group_type(CLASSIC.into())
+            })
+            .collect();
+        ListGroupsResponse::default().with_groups(groups)
+    }
+
+    pub(super) fn describe_groups(&self, version: i16, request: DescribeGroupsRequest) -> DescribeGroupsResponse {
+        let groups = request
+            .groups
+            .into_iter()
+            .map(|id| {
+                let described = DescribedGroup::default().with_authorized_operations(NO_OPERATIONS);
+                match self.groups.get(&id) {
+                    Some(group) => describe(described.with_group_id(id), group),
+                    None if version >= NOT_FOUND_VERSION => {
+                        let reason = format!("Group {} not found.", id.as_str());
+                        described
+                            .with_group_id(id)
+                            .with_group_state("Dead".into())
+                            .with_error_code(code(ResponseError::GroupIdNotFound))
+                            .with_error_message(Some(reason.into()))
+                    }
+                    None => described.with_group_id(id).with_group_state("Dead".into()),
+                }
+            })
+            .collect();
+        DescribeGroupsResponse::default().with_groups(groups)
+    }
+
+    pub(super) fn delete_groups(&mut self, request: DeleteGroupsRequest) -> DeleteGroupsResponse {
+        let mut results = Vec::new();
+        for id in request.groups_names {
+            let entry = Entry::GroupRemoved { group: id.to_string() };
+            let result = self.groups.check_delete(&id).and_then(|()| self.record(std::slice::from_ref(&entry)));
+            if result.is_ok() {
+                self.groups.play(entry);
+            }
+            results.push(DeletableGroupResult::default().with_group_id(id).with_error_code(result_code(result)));
+        }
+        DeleteGroupsResponse::default().with_results(results)
+    }
+}
+
+/// Topics whose offsets the members of a group still need; `None` when that cannot be told and so may be any.
+fn topics_in_use(group: &Group) -> Option<BTreeSet<String>> {
+    let mut topics = BTreeSet::new();
+    if group.members.is_empty() {
+        return Some(topics);
+    }
+    let protocol = group.protocol.as_deref().filter(|_| group.protocol_type.as_deref() == Some(CONSUMER))?;
+    for member in group.members.values() {
+        let subscription = decode_consumer_subscription(member.metadata(protocol)).ok()?;
+        topics.extend(subscription.topics.iter().map(|topic| topic.to_string()));
+    }
+    Some(topics)
+}
+
+fn describe(described: DescribedGroup, group: &Group) -> DescribedGroup {
+    let protocol = match group.state {
+        State::Stable => group.protocol.clone().unwrap_or_default(),
+        _ => String::new(),
+    };
+    let members = group
+        .members
+        .iter()
+        .map(|(id, member)| {
+            DescribedGroupMember::default()
+                .with_member_id(id.clone().into())
+                .with_group_instance_id(member.instance_id.clone().map(StrBytes::from))
+                .with_client_id(member.client_id.clone().into())
+                .with_client_host(member.client_host.clone().into())
+                .with_member_metadata(member.metadata(&protocol))
+                .with_member_assignment(member.assignment.clone())
+        })
+        .collect();
+    described
+        .with_group_state(group.state.name().into())
+        .with_protocol_type(group.protocol_type.clone().unwrap_or_default().into())
+        .with_protocol_data(protocol.into())
+        .with_members(members)
+}
+
+fn group_id(name: &str) -> GroupId {
+    GroupId(name.to_owned().into())
+}

@@ -1,0 +1,224 @@
+//! `Produce`: batches are checked at the door, judged by their producer's sequence, and appended as they came.
+//!
+//! Compressed records are not opened, except for compacted topics, where each must have a key: what a checksum covers is the producer's
+//! own word, and a broker that inflates every batch costs more than all the rest of it.
+
+use kafka_protocol::ResponseError;
+use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
+use kafka_protocol::messages::produce_response::{PartitionProduceResponse, TopicProduceResponse};
+use kafka_protocol::messages::{ProduceRequest, ProduceResponse, ResponseKind};
+use kurier_kafka::batch::{Batch, BatchError, BatchHeader, Compression, Scratch, validate, validate_records};
+use uuid::Uuid;
+
+use super::topics::Refusal;
+use super::{Broker, Outcome, code};
+use crate::log::Verdict;
+use crate::topic_config::TopicConfig;
+
+/// First version of `Produce` that may carry zstd.
+const ZSTD_VERSION: i16 = 7;
+/// First version of `Produce` that names topics by id.
+const TOPIC_ID_VERSION: i16 = 13;
+/// First version whose answer has a text beside an error.
+const MESSAGE_VERSION: i16 = 8;
+/// "No timestamp of the broker's": the producer's own counts.
+const NO_APPEND_TIME: i64 = -1;
+
+/// Where a batch lies.
+struct Appended {
+    base_offset: i64,
+    append_time: i64,
+    log_start: i64,
+}
+
+impl Broker {
+    pub(super) fn produce(&mut self, version: i16, request: ProduceRequest) -> Outcome {
+        let acks = request.acks;
+        let transactional_id = request.transactional_id.as_ref().map(|id| id.as_str());
+        let mut failed = None;
+        let responses = request
+            .topic_data
+            .into_iter()
+            .map(|topic| self.produce_to_topic(version, acks, transactional_id, topic, &mut failed))
+            .collect();
+        match (acks, failed) {
+            (0, None) => Outcome::Silence,
+            // The only way to tell a producer that wants no answers.
+            (0, Some(error)) => {
+                Outcome::Close(format!("it produced without waiting for an answer, and that failed: {error}"))
+            }
+            _ => Outcome::Answer(ResponseKind::Produce(ProduceResponse::default().with_responses(responses))),
+        }
+    }
+
+    fn produce_to_topic(
+        &mut self,
+        version: i16,
+        acks: i16,
+        transactional_id: Option<&str>,
+        data: TopicProduceData,
+        failed: &mut Option<ResponseError>,
+    ) -> TopicProduceResponse {
+        let by_id = version >= TOPIC_ID_VERSION;
+        let id = if by_id {
+            self.topics.by_id(data.topic_id).map(|topic| topic.id).ok_or(ResponseError::UnknownTopicId)
+        } else {
+            self.topics.get(&data.name).map(|topic| topic.id).ok_or(ResponseError::UnknownTopicOrPartition)
+        };
+        let partitions = data
+            .partition_data
+            .into_iter()
+            .map(|partition| {
+                let index = partition.index;
+                let result = id
+                    .map_err(|error| (error, String::new()))
+                    .and_then(|id| self.produce_to_partition(version, acks, transactional_id, id, partition));
+                let response = PartitionProduceResponse::default().with_index(index);
+                match result {
+                    Ok(appended) => response
+                        .with_base_offset(appended.base_offset)
+                        .with_log_append_time_ms(appended.append_time)
+                        .with_log_start_offset(appended.log_start),
+                    Err((error, reason)) => {
+                        failed.get_or_insert(error);
+                        let reason = (version >= MESSAGE_VERSION && !reason.is_empty()).then(|| reason.into());
+                        response
+                            .with_error_code(code(error))
+                            .with_error_message(reason)
+                            .with_base_offset(-1)
+                            .with_log_append_time_ms(NO_APPEND_TIME)
+                    }
+                }
+            })
+            .collect();
+        let response = TopicProduceResponse::default().with_partition_responses(partitions);
+        if by_id { response.with_topic_id(data.topic_id) } else { response.with_name(data.name) }
+    }
+
+    fn produce_to_partition(
+        &mut self,
+        version: i16,
+        acks: i16,
+        transactional_id: Option<&str>,
+        topic_id: Uuid,
+        data: PartitionProduceData,
+    ) -> Result<Appended, Refusal> {
+        let plain = |error| (error, String::new());
+        if !(-1..=1).contains(&acks) {
+            return Err((ResponseError::InvalidRequiredAcks, format!("acks can be 0, 1 or -1 (all), not {acks}.")));
+        }
+        let records = data.records.unwrap_or_default();
+        let now_ms = self.now.unix_ms;
+        let topic = self.topics.by_id_mut(topic_id).ok_or_else(|| plain(ResponseError::UnknownTopicOrPartition))?;
+        let name = topic.name.clone();
+        let (log, config) = topic.log(data.index).ok_or_else(|| plain(ResponseError::UnknownTopicOrPartition))?;
+        let header = check_batch(&records, config, version, now_ms)?;
+        if config.log.compact {
+            check_keys(&Batch::parse(records.clone()).map_err(refused_batch)?, &mut self.scratch)?;
+        }
+        if header.is_transactional() {
+            self.transactions.check_write(transactional_id, &header, &name, data.index).map_err(plain)?;
+        }
+        let append_time = if config.log.log_append_time { now_ms } else { NO_APPEND_TIME };
+        if header.has_producer() {
+            match log.check_producer(&header) {
+                Verdict::Append => {}
+                Verdict::Duplicate { base_offset, timestamp_ms } => {
+                    let append_time = if config.log.log_append_time { timestamp_ms } else { NO_APPEND_TIME };
+                    return Ok(Appended { base_offset, append_time, log_start: log.start_offset() });
+                }
+                Verdict::OutOfOrder => return Err(plain(ResponseError::OutOfOrderSequenceNumber)),
+                Verdict::StaleEpoch => return Err(plain(ResponseError::InvalidProducerEpoch)),
+            }
+        }
+        let base_offset = log.append(&*self.store, &config.log, now_ms, &records, &header).map_err(|error| {
+            tracing::error!(
+                topic = name,
+                partition = data.index,
+                "cannot append: {error}; producers are told to try again, free some space"
+            );
+            (ResponseError::KafkaStorageError, format!("The broker cannot write to its data folder: {error}"))
+        })?;
+        let appended = Appended { base_offset, append_time, log_start: log.start_offset() };
+        let flush_ms = config.log.flush_ms;
+        self.schedule_flush(flush_ms);
+        self.awakened.extend(self.fetches.appended(topic_id, data.index, records.len()));
+        Ok(appended)
+    }
+}
+
+/// Checks everything about a batch that does not need its records.
+fn check_batch(records: &[u8], config: &TopicConfig, version: i16, now_ms: i64) -> Result<BatchHeader, Refusal> {
+    let invalid = |reason: &str| (ResponseError::InvalidRecord, reason.to_owned());
+    let header = validate(records).map_err(refused_batch)?;
+    if header.size != records.len() {
+        return Err(invalid("A produce request must contain exactly one record batch for each partition."));
+    }
+    if header.is_control() {
+        return Err(invalid("Clients are not allowed to write control records."));
+    }
+    if header.has_delete_horizon() {
+        return Err(invalid("Only a broker sets a delete horizon."));
+    }
+    if header.record_count == 0 || header.last_offset_delta != header.record_count - 1 {
+        return Err(invalid("The record count of the batch does not agree with its offsets."));
+    }
+    if header.has_producer() && (header.base_sequence < 0 || header.producer_epoch < 0) {
+        return Err(invalid("A batch with a producer id must have an epoch and a sequence number."));
+    }
+    if header.is_transactional() && !header.has_producer() {
+        return Err(invalid("A transactional batch must have a producer id."));
+    }
+    if version < ZSTD_VERSION && header.compression().is_ok_and(|compression| compression == Compression::Zstd) {
+        let reason = "Produce requests before version 7 may not be compressed by zstd.".to_owned();
+        return Err((ResponseError::UnsupportedCompressionType, reason));
+    }
+    if header.size > config.max_message_bytes {
+        let reason = format!(
+            "The record batch size is {} bytes which exceeds the maximum configured value of {}.",
+            header.size, config.max_message_bytes
+        );
+        return Err((ResponseError::MessageTooLarge, reason));
+    }
+    if header.size as u64 > config.log.segment_bytes {
+        let reason = format!(
+            "The record batch of {} bytes exceeds the segment size of {}.",
+            header.size, config.log.segment_bytes
+        );
+        return Err((ResponseError::RecordListTooLarge, reason));
+    }
+    if !config.log.log_append_time {
+        let latest = now_ms.saturating_add(config.timestamp_after_max_ms);
+        let earliest = now_ms.saturating_sub(config.timestamp_before_max_ms);
+        let has_time = header.max_timestamp >= 0;
+        if has_time && (header.max_timestamp > latest || header.base_timestamp < earliest) {
+            let reason = format!(
+                "Timestamps from {} to {} are outside of the range [{earliest}, {latest}] that the topic allows.",
+                header.base_timestamp, header.max_timestamp
+            );
+            return Err((ResponseError::InvalidTimestamp, reason));
+        }
+    }
+    Ok(header)
+}
+
+/// In a compacted topic a record without a key could never be replaced.
+fn check_keys(batch: &Batch, scratch: &mut Scratch) -> Result<(), Refusal> {
+    validate_records(batch, scratch).map_err(refused_batch)?;
+    for record in &batch.records(scratch).map_err(refused_batch)? {
+        if record.map_err(refused_batch)?.key.is_none() {
+            let reason = "Compacted topic cannot accept message without key.".to_owned();
+            return Err((ResponseError::InvalidRecord, reason));
+        }
+    }
+    Ok(())
+}
+
+fn refused_batch(error: BatchError) -> Refusal {
+    let kind = match &error {
+        BatchError::OldFormat { .. } | BatchError::UnknownFormat { .. } => ResponseError::UnsupportedForMessageFormat,
+        BatchError::Checksum { .. } | BatchError::Incomplete { .. } => ResponseError::CorruptMessage,
+        _ => ResponseError::InvalidRecord,
+    };
+    (kind, error.to_string())
+}

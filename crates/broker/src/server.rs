@@ -1,0 +1,225 @@
+//! The broker as a TCP server: the rim around [`Broker::step`].
+//!
+//! One thread owns the broker and its files; connections are tasks of the caller's tokio runtime that decode requests, hand them to that
+//! thread and write the answers. What is read is bounded: connections, bytes of a request, bytes of all requests together, requests of one
+//! connection that are not yet answered. Bytes that are no request close their own connection and nothing else. No decision about
+//! Kafka is made here. Read on in `connection` (one client) and `worker` (the thread).
+
+#![expect(
+    clippy::disallowed_methods,
+    reason = "driver: sockets, the clock, randomness and the broker's thread live here"
+)]
+
+mod connection;
+mod worker;
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, oneshot, watch};
+
+use crate::broker::{Broker, ConnectionId, OpenError};
+use crate::config::BrokerConfig;
+use crate::store::DiskError;
+use connection::Limits;
+use worker::{Command, Worker};
+
+/// How long the server waits after the system refused to accept a connection (no descriptors left, mostly).
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How long a stopping server waits for its connections to end; only a runtime that is itself stuck takes so long.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Why a broker does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The address is taken, not allowed, or not one of this machine.
+    #[error("cannot listen on {address}: {source}; choose another port, or stop what uses this one")]
+    Listen {
+        /// Host and port.
+        address: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The data folder cannot be used.
+    #[error(transparent)]
+    Folder(#[from] DiskError),
+    /// The data cannot be opened, or a setting is wrong.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The system gives no thread to the broker.
+    #[error("cannot start the broker's thread: {0}")]
+    Thread(io::Error),
+}
+
+/// A broker that serves clients until it is stopped or dropped.
+///
+/// Dropping it stops it as well, but does not wait for its files to be closed; [`RunningBroker::stop`] does.
+#[derive(Debug)]
+pub struct RunningBroker {
+    local: SocketAddr,
+    address: String,
+    cluster_id: String,
+    shutdown: watch::Sender<bool>,
+    finished: oneshot::Receiver<io::Result<()>>,
+    connections: Arc<Semaphore>,
+    max_connections: usize,
+}
+
+impl Broker {
+    /// Starts a broker that listens for clients. The current tokio runtime serves its connections, a thread of its own does the rest.
+    pub async fn start(config: BrokerConfig) -> Result<RunningBroker, StartError> {
+        let listener = listen(&config).await?;
+        let local =
+            listener.local_addr().map_err(|source| StartError::Listen { address: config.host.clone(), source })?;
+        let host = config.advertised_host.clone().unwrap_or_else(|| reachable(&config.host, local.ip()));
+        let limits = Limits {
+            max_request_bytes: config.max_request_bytes,
+            max_idle: config.max_idle,
+            pending_bytes: Arc::new(Semaphore::new(pending_permits(config.max_pending_bytes))),
+            max_pending: pending_permits(config.max_pending_bytes),
+        };
+        let max_connections = config.max_connections.clamp(1, Semaphore::MAX_PERMITS);
+        let connections = Arc::new(Semaphore::new(max_connections));
+        let worker = Worker::start(config, (host.clone(), local.port())).await?;
+        let (shutdown, stopping) = watch::channel(false);
+        let running = RunningBroker {
+            local,
+            address: SocketText { host: &host, port: local.port() }.to_string(),
+            cluster_id: worker.cluster_id,
+            shutdown,
+            finished: worker.finished,
+            connections: connections.clone(),
+            max_connections,
+        };
+        tracing::info!(address = running.address, "the broker is ready");
+        let acceptor = Acceptor { listener, limits, connections, commands: worker.commands, stopping };
+        tokio::spawn(acceptor.run());
+        Ok(running)
+    }
+}
+
+impl RunningBroker {
+    /// Host and port that clients are told, as they go into `bootstrap.servers`.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// The address that is listened on.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local
+    }
+
+    /// The cluster's id.
+    pub fn cluster_id(&self) -> &str {
+        &self.cluster_id
+    }
+
+    /// Stops: connections are closed, requests that were read are finished, files are made durable and closed.
+    ///
+    /// Clients see their connections end and ask again elsewhere, or here after the next start; an idempotent producer repeats nothing by that.
+    pub async fn stop(mut self) -> io::Result<()> {
+        self.shutdown.send_replace(true);
+        // Every connection gives back its permit when it has ended.
+        let all = u32::try_from(self.max_connections).unwrap_or(u32::MAX);
+        if tokio::time::timeout(DRAIN_TIMEOUT, self.connections.acquire_many(all)).await.is_err() {
+            tracing::warn!("connections did not end in time; the broker stops all the same");
+        }
+        match (&mut self.finished).await {
+            Ok(result) => result,
+            Err(_) => Err(io::Error::other("the broker's thread has panicked; its last message is in the log")),
+        }
+    }
+}
+
+impl Drop for RunningBroker {
+    fn drop(&mut self) {
+        self.shutdown.send_replace(true);
+    }
+}
+
+async fn listen(config: &BrokerConfig) -> Result<TcpListener, StartError> {
+    let failed = |source| StartError::Listen {
+        address: SocketText { host: &config.host, port: config.port }.to_string(),
+        source,
+    };
+    TcpListener::bind((config.host.as_str(), config.port)).await.map_err(failed)
+}
+
+/// A semaphore counts in kilobytes, for its permits are 32 bits wide where they are taken.
+fn pending_permits(bytes: usize) -> usize {
+    bytes.div_ceil(connection::PERMIT_BYTES).clamp(1, u32::MAX as usize)
+}
+
+/// What to tell clients when every interface is listened on: one that surely reaches this machine.
+fn reachable(host: &str, local: IpAddr) -> String {
+    match local {
+        IpAddr::V4(address) if address.is_unspecified() => "127.0.0.1".to_owned(),
+        IpAddr::V6(address) if address.is_unspecified() => "::1".to_owned(),
+        _ => host.to_owned(),
+    }
+}
+
+/// Host and port, with the brackets that an IPv6 address needs.
+struct SocketText<'a> {
+    host: &'a str,
+    port: u16,
+}
+
+impl std::fmt::Display for SocketText<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { host, port } = self;
+        if host.contains(':') { write!(f, "[{host}]:{port}") } else { write!(f, "{host}:{port}") }
+    }
+}
+
+/// Takes connections in until the broker stops.
+struct Acceptor {
+    listener: TcpListener,
+    limits: Limits,
+    connections: Arc<Semaphore>,
+    commands: worker::CommandSender,
+    stopping: watch::Receiver<bool>,
+}
+
+impl Acceptor {
+    async fn run(mut self) {
+        static NEXT_CONNECTION: AtomicU64 = AtomicU64::new(0);
+        loop {
+            let accepted = tokio::select! {
+                accepted = self.listener.accept() => accepted,
+                _ = self.stopping.wait_for(|stopping| *stopping) => break,
+            };
+            match accepted {
+                Ok((stream, peer)) => {
+                    let id = ConnectionId(NEXT_CONNECTION.fetch_add(1, Ordering::Relaxed));
+                    self.serve(id, stream, peer);
+                }
+                Err(error) => {
+                    // Mostly too many open files: whoever is connected goes on, new ones wait.
+                    tracing::warn!("cannot accept a connection: {error}");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+        drop(self.listener);
+        // Connections see the same signal; the thread ends when the last of them has let go of its sender, and this is ours.
+        self.commands.send(Command::Stop);
+    }
+
+    fn serve(&self, id: ConnectionId, stream: TcpStream, peer: SocketAddr) {
+        let Ok(permit) = self.connections.clone().try_acquire_owned() else {
+            tracing::warn!(%peer, "connection refused: as many are open as `max.connections` allows");
+            return;
+        };
+        let serving =
+            connection::serve(id, stream, peer, self.limits.clone(), self.commands.clone(), self.stopping.clone());
+        tokio::spawn(async move {
+            serving.await;
+            drop(permit);
+        });
+    }
+}
