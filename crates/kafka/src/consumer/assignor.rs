@@ -176,3 +176,69 @@ pub(super) fn decode_assignment(bytes: Bytes) -> Result<BTreeSet<TopicPartition>
     }
     Ok(partitions)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn member(id: &str, instance: Option<&str>, topics: &[&str]) -> Subscriber {
+        Subscriber {
+            member_id: id.into(),
+            instance_id: instance.map(Into::into),
+            topics: topics.iter().map(ToString::to_string).collect(),
+        }
+    }
+
+    fn check_assign(assignor: Assignor, members: &[Subscriber], topics: &[(&str, i32)], expected: &str) {
+        let partitions = topics.iter().map(|(topic, count)| ((*topic).to_owned(), *count)).collect();
+        let shares: Vec<String> = assignor
+            .assign(members, &partitions)
+            .into_iter()
+            .map(|(member, share)| {
+                let share: Vec<String> = share.iter().map(ToString::to_string).collect();
+                format!("{member}={}", share.join(","))
+            })
+            .collect();
+        assert_eq!(shares.join(" "), expected, "{assignor:?}");
+    }
+
+    #[test]
+    fn shares_are_those_of_java() {
+        let two = [member("b", None, &["t", "u"]), member("a", None, &["t", "u"])];
+        check_assign(Assignor::Range, &two, &[("t", 3), ("u", 3)], "a=t-0,t-1,u-0,u-1 b=t-2,u-2");
+        check_assign(Assignor::RoundRobin, &two, &[("t", 3), ("u", 3)], "a=t-0,t-2,u-1 b=t-1,u-0,u-2");
+        // Static members come first, by their static ids.
+        let mixed = [member("a", None, &["t"]), member("z", Some("1"), &["t"]), member("y", Some("2"), &["t"])];
+        check_assign(Assignor::Range, &mixed, &[("t", 4)], "a=t-3 y=t-2 z=t-0,t-1");
+        check_assign(Assignor::RoundRobin, &mixed, &[("t", 4)], "a=t-2 y=t-1 z=t-0,t-3");
+        // Different wishes; a topic that does not exist.
+        let apart = [member("a", None, &["t"]), member("b", None, &["t", "u", "none"]), member("c", None, &[])];
+        check_assign(Assignor::Range, &apart, &[("t", 2), ("u", 2)], "a=t-0 b=t-1,u-0,u-1 c=");
+        check_assign(Assignor::RoundRobin, &apart, &[("t", 2), ("u", 2)], "a=t-0 b=t-1,u-0,u-1 c=");
+        check_assign(Assignor::Range, &[], &[("t", 2)], "");
+    }
+
+    #[test]
+    fn what_members_tell_each_other_comes_back() {
+        let topics: BTreeSet<String> = ["t".to_owned(), "u".to_owned()].into();
+        let metadata = encode_subscription(&topics).unwrap();
+        let told = MemberMetadata { member_id: "m".into(), instance_id: None, metadata };
+        assert_eq!(Subscriber::read(&told).unwrap().topics, topics);
+        let share = vec![TopicPartition::new("u", 1), TopicPartition::new("t", 0), TopicPartition::new("u", 0)];
+        let bytes = encode_assignment(&share).unwrap();
+        assert_eq!(decode_assignment(bytes).unwrap(), share.into_iter().collect());
+        assert_eq!(decode_assignment(Bytes::new()).unwrap(), BTreeSet::new());
+        decode_assignment(Bytes::from_static(&[0, 0, 0x7f, 0xff, 0xff, 0xff])).unwrap_err();
+    }
+
+    #[test]
+    fn strategies_are_known_by_class_and_by_name() {
+        for assignor in [Assignor::Range, Assignor::RoundRobin] {
+            assert_eq!(Assignor::from_name(assignor.name()), Some(assignor));
+        }
+        let class = |name: &str| Assignor::from_class(&format!("org.apache.kafka.clients.consumer.{name}"));
+        assert_eq!(class("RangeAssignor"), Some(Assignor::Range));
+        assert_eq!(class("RoundRobinAssignor"), Some(Assignor::RoundRobin));
+        assert_eq!(class("Other"), None);
+    }
+}

@@ -21,4 +21,4 @@ pub use member::{
 };
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -408,8 +408,10 @@ impl ConsumerCore {
         self.join(now, effects);
         self.member_step(now, MemberInput::Idle, effects);
         self.advance(now, effects);
-        if let Some(error) = self.errors.pop_front() {
-            return Err(error);
+        while let Some(error) = self.errors.pop_front() {
+            if let Some(error) = self.still_true(error) {
+                return Err(error);
+            }
         }
         if !self.events.is_empty() {
             let events = self.events.drain(..).collect();
@@ -421,6 +423,22 @@ impl ConsumerCore {
         }
         self.advance(now, effects);
         Ok(Some(Polled { events: Vec::new(), batches }))
+    }
+
+    /// What remains of an error now: a seek may have mended it before it was told.
+    fn still_true(&self, error: ConsumerError) -> Option<ConsumerError> {
+        match error {
+            ConsumerError::NoOffset(mut partitions) => {
+                partitions.retain(|partition| {
+                    self.partitions.get(partition).is_some_and(|state| state.position == Position::Committed)
+                });
+                (!partitions.is_empty()).then_some(ConsumerError::NoOffset(partitions))
+            }
+            ConsumerError::OffsetOutOfRange { ref partition, offset } => {
+                (self.position(partition) == Some(offset)).then_some(error)
+            }
+            error => Some(error),
+        }
     }
 
     /// The application went off to work: `max.poll.interval.ms` runs until the next poll.

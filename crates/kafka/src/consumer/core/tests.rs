@@ -1,1 +1,770 @@
-//! Scenarios of the core.
+//! A cluster in memory, a virtual clock, consumers that poll when they like: what must hold, by seed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use kafka_protocol::ResponseError;
+use kafka_protocol::messages::fetch_response::{AbortedTransaction, FetchableTopicResponse, PartitionData};
+use kafka_protocol::messages::list_offsets_response::{ListOffsetsPartitionResponse, ListOffsetsTopicResponse};
+use kafka_protocol::messages::metadata_response::{
+    MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
+};
+use kafka_protocol::messages::offset_commit_response::{OffsetCommitResponsePartition, OffsetCommitResponseTopic};
+use kafka_protocol::messages::offset_fetch_response::{
+    OffsetFetchResponseGroup, OffsetFetchResponsePartitions, OffsetFetchResponseTopics,
+};
+use kafka_protocol::messages::{
+    BrokerId, FetchRequest, FetchResponse, ListOffsetsRequest, ListOffsetsResponse, MetadataRequest, MetadataResponse,
+    OffsetCommitRequest, OffsetCommitResponse, OffsetFetchRequest, OffsetFetchResponse, ProducerId, RequestKind,
+    ResponseKind,
+};
+use kafka_protocol::protocol::StrBytes;
+
+use super::*;
+use crate::batch::{
+    Batch, Builder, BuilderOptions, Compression, Filtered, MarkerKind, Stamp, encode_marker, filter, set_base_offset,
+};
+use crate::consumer::{FetchedBatch, Isolation, OffsetAndMetadata};
+use crate::group::tests::{FakeGroup, Rng, config, ms};
+
+/// One partition's log as a broker has it.
+#[derive(Default)]
+struct Log {
+    batches: Vec<Batch>,
+    /// Offsets of records outside of aborted transactions.
+    visible: Vec<i64>,
+    /// Of all records but control records.
+    all: Vec<i64>,
+    aborted: Vec<(i64, i64, i64)>,
+    start: i64,
+    end: i64,
+}
+
+impl Log {
+    /// A log of plain, transactional, compacted and control batches.
+    fn random(rng: &mut Rng, batches: u64, transactions: bool) -> Self {
+        let mut log = Self::default();
+        let mut open: BTreeMap<i64, (i64, Vec<i64>)> = BTreeMap::new();
+        for _ in 0..batches {
+            let producer = rng.below(3) as i64;
+            if transactions && open.contains_key(&producer) && rng.one_in(3) {
+                log.end_transaction(rng, producer, &mut open);
+                continue;
+            }
+            let transactional = transactions && rng.one_in(2);
+            let count = 1 + rng.below(12);
+            let mut offsets = log.append(rng, count, transactional.then_some(producer));
+            log.all.extend(&offsets);
+            if transactional {
+                let first = log.batches.last().unwrap().header().base_offset;
+                open.entry(producer).or_insert((first, Vec::new())).1.append(&mut offsets);
+            } else {
+                log.visible.append(&mut offsets);
+            }
+        }
+        while let Some(producer) = open.keys().next().copied() {
+            log.end_transaction(rng, producer, &mut open);
+        }
+        log.visible.sort_unstable();
+        log
+    }
+
+    fn end_transaction(&mut self, rng: &mut Rng, producer: i64, open: &mut BTreeMap<i64, (i64, Vec<i64>)>) {
+        let (first, mut offsets) = open.remove(&producer).unwrap();
+        let kind = if rng.one_in(2) { MarkerKind::Abort } else { MarkerKind::Commit };
+        if kind == MarkerKind::Abort {
+            self.aborted.push((producer, first, self.end));
+        } else {
+            self.visible.append(&mut offsets);
+        }
+        let mut marker = BytesMut::from(&encode_marker(producer, 0, kind, 0, 0)[..]);
+        set_base_offset(&mut marker, self.end);
+        self.batches.push(Batch::parse(marker.freeze()).unwrap());
+        self.end += 1;
+    }
+
+    /// Appends a batch, now and then with records taken out as compaction does. Returns the offsets that are left.
+    fn append(&mut self, rng: &mut Rng, count: u64, producer: Option<i64>) -> Vec<i64> {
+        let compression = Compression::from_id(rng.below(5) as u8).unwrap();
+        let mut builder = Builder::new(BuilderOptions { compression, target_bytes: 1 << 20, ..Default::default() });
+        for index in 0..count {
+            let value = (self.end + index as i64).to_be_bytes();
+            assert!(builder.try_push(7, None, Some(&value), &[]));
+        }
+        let mut encoded = builder.finish().unwrap();
+        if let Some(producer_id) = producer {
+            encoded.stamp(Stamp { producer_id, producer_epoch: 0, base_sequence: 0, transactional: true });
+        }
+        let mut bytes = BytesMut::from(&encoded.seal()[..]);
+        set_base_offset(&mut bytes, self.end);
+        let mut batch = Batch::parse(bytes.freeze()).unwrap();
+        let mut offsets: Vec<i64> = (self.end..self.end + count as i64).collect();
+        self.end += count as i64;
+        if rng.one_in(4) {
+            let kept: BTreeSet<i64> = offsets.iter().copied().filter(|_| rng.one_in(2)).collect();
+            match filter(&batch, &mut Scratch::default(), None, |record| kept.contains(&record.offset)).unwrap() {
+                Filtered::Rewritten(bytes) => batch = Batch::parse(bytes).unwrap(),
+                Filtered::Empty => batch = Batch::parse(crate::batch::empty_like(batch.header())).unwrap(),
+                Filtered::Unchanged => {}
+            }
+            offsets = kept.into_iter().collect();
+        }
+        self.batches.push(batch);
+        offsets
+    }
+
+    fn fetch(&self, from: i64, max_bytes: usize) -> (Vec<AbortedTransaction>, Bytes) {
+        let mut bytes = BytesMut::new();
+        for batch in self.batches.iter().filter(|batch| batch.header().last_offset() >= from) {
+            if bytes.len() >= max_bytes {
+                break;
+            }
+            bytes.extend_from_slice(batch.bytes());
+        }
+        let first = self.batches.iter().find(|batch| batch.header().last_offset() >= from);
+        // The first batch comes whole, the last one may not.
+        bytes.truncate(max_bytes.max(first.map_or(0, |batch| batch.bytes().len())));
+        let aborted = self.aborted.iter().filter(|(_, _, last)| *last >= from).map(|(producer, first, _)| {
+            AbortedTransaction::default().with_producer_id(ProducerId(*producer)).with_first_offset(*first)
+        });
+        (aborted.collect(), bytes.freeze())
+    }
+}
+
+/// Brokers 1 and 2; broker 1 coordinates.
+struct Cluster {
+    logs: BTreeMap<TopicPartition, Log>,
+    leaders: BTreeMap<TopicPartition, i32>,
+    committed: BTreeMap<TopicPartition, i64>,
+    group: FakeGroup,
+}
+
+impl Cluster {
+    fn metadata(&self, request: &MetadataRequest) -> MetadataResponse {
+        let mut topics: BTreeMap<String, MetadataResponseTopic> = BTreeMap::new();
+        for topic in request.topics.iter().flatten() {
+            let name = topic.name.clone().unwrap();
+            let unknown = ResponseError::UnknownTopicOrPartition.code();
+            let topic = MetadataResponseTopic::default().with_name(Some(name.clone())).with_error_code(unknown);
+            topics.insert(name.to_string(), topic);
+        }
+        for (partition, leader) in &self.leaders {
+            let name = StrBytes::from_string(partition.topic.to_string());
+            if request.topics.is_some() && !topics.contains_key(name.as_str()) {
+                continue;
+            }
+            let topic = topics.entry(name.to_string()).or_default();
+            topic.name = Some(name.into());
+            topic.error_code = 0;
+            topic.partitions.push(
+                MetadataResponsePartition::default()
+                    .with_partition_index(partition.partition)
+                    .with_leader_id(BrokerId(*leader)),
+            );
+        }
+        let broker = |id| MetadataResponseBroker::default().with_node_id(BrokerId(id)).with_port(9092);
+        MetadataResponse::default().with_brokers(vec![broker(1), broker(2)]).with_topics(topics.into_values().collect())
+    }
+
+    fn log(&self, node: i32, topic: &str, partition: i32) -> Result<&Log, ResponseError> {
+        let partition = TopicPartition::new(topic, partition);
+        let log = self.logs.get(&partition).ok_or(ResponseError::UnknownTopicOrPartition)?;
+        if self.leaders[&partition] == node { Ok(log) } else { Err(ResponseError::NotLeaderOrFollower) }
+    }
+
+    fn fetch(&self, rng: &mut Rng, node: i32, request: FetchRequest) -> FetchResponse {
+        let mut responses = Vec::new();
+        for topic in request.topics {
+            let mut partitions = Vec::new();
+            for wanted in &topic.partitions {
+                let mut data = PartitionData::default().with_partition_index(wanted.partition);
+                match self.log(node, &topic.topic, wanted.partition) {
+                    Err(error) => data.error_code = error.code(),
+                    Ok(log) if wanted.fetch_offset < log.start || wanted.fetch_offset > log.end => {
+                        data.error_code = ResponseError::OffsetOutOfRange.code();
+                    }
+                    Ok(log) => {
+                        let (aborted, bytes) = log.fetch(wanted.fetch_offset, 1 + rng.below(2_000) as usize);
+                        data.high_watermark = log.end;
+                        data.last_stable_offset = log.end;
+                        data.aborted_transactions = (request.isolation_level == 1).then_some(aborted);
+                        data.records = Some(bytes);
+                    }
+                }
+                partitions.push(data);
+            }
+            responses.push(FetchableTopicResponse::default().with_topic(topic.topic).with_partitions(partitions));
+        }
+        FetchResponse::default().with_responses(responses)
+    }
+
+    fn list_offsets(&self, node: i32, request: ListOffsetsRequest) -> ListOffsetsResponse {
+        let topics = request.topics.into_iter().map(|topic| {
+            let partitions = topic.partitions.iter().map(|wanted| {
+                let answer = ListOffsetsPartitionResponse::default().with_partition_index(wanted.partition_index);
+                match self.log(node, &topic.name, wanted.partition_index) {
+                    Err(error) => answer.with_error_code(error.code()),
+                    Ok(log) if wanted.timestamp == -2 => answer.with_offset(log.start),
+                    Ok(log) => answer.with_offset(log.end),
+                }
+            });
+            let partitions = partitions.collect();
+            ListOffsetsTopicResponse::default().with_name(topic.name.clone()).with_partitions(partitions)
+        });
+        ListOffsetsResponse::default().with_topics(topics.collect())
+    }
+
+    fn offset_fetch(&self, request: OffsetFetchRequest) -> OffsetFetchResponse {
+        let group = request.groups[0].clone();
+        let topics = group.topics.unwrap().into_iter().map(|topic| {
+            let partitions = topic.partition_indexes.iter().map(|partition| {
+                let committed = self.committed.get(&TopicPartition::new(topic.name.as_str(), *partition));
+                OffsetFetchResponsePartitions::default()
+                    .with_partition_index(*partition)
+                    .with_committed_offset(committed.copied().unwrap_or(-1))
+            });
+            let partitions = partitions.collect();
+            OffsetFetchResponseTopics::default().with_name(topic.name.clone()).with_partitions(partitions)
+        });
+        let group = OffsetFetchResponseGroup::default().with_group_id(group.group_id).with_topics(topics.collect());
+        OffsetFetchResponse::default().with_groups(vec![group])
+    }
+
+    fn commit(&mut self, now: Duration, request: OffsetCommitRequest) -> OffsetCommitResponse {
+        let code = match request.generation_id_or_member_epoch {
+            -1 => 0,
+            generation => self.group.check(now, generation, &request.member_id),
+        };
+        let mut topics = Vec::new();
+        for topic in request.topics {
+            let mut partitions = Vec::new();
+            for partition in &topic.partitions {
+                if code == 0 {
+                    let key = TopicPartition::new(topic.name.as_str(), partition.partition_index);
+                    self.committed.insert(key, partition.committed_offset);
+                }
+                partitions.push(
+                    OffsetCommitResponsePartition::default()
+                        .with_partition_index(partition.partition_index)
+                        .with_error_code(code),
+                );
+            }
+            topics.push(OffsetCommitResponseTopic::default().with_name(topic.name).with_partitions(partitions));
+        }
+        OffsetCommitResponse::default().with_topics(topics)
+    }
+}
+
+enum Message {
+    Request(usize, RequestId, Target, RequestKind),
+    Answer(usize, RequestId, Result<ResponseKind, Unanswered>),
+}
+
+/// A process with a consumer.
+struct Process {
+    core: ConsumerCore,
+    /// Records handed over, by partition.
+    seen: BTreeMap<TopicPartition, Vec<i64>>,
+    next_poll: Duration,
+    /// Revoked partitions whose commit is under way.
+    committing: Option<CallId>,
+    /// Where each owned partition was read to.
+    progress: BTreeMap<TopicPartition, i64>,
+    calls: u64,
+    done: Vec<(CallId, Result<Outcome, ConsumerError>)>,
+    errors: Vec<ConsumerError>,
+    alive: bool,
+}
+
+struct World {
+    rng: Rng,
+    now: Duration,
+    cluster: Cluster,
+    processes: Vec<Process>,
+    wire: Vec<(Duration, Message)>,
+    faults: bool,
+}
+
+fn settings() -> Settings {
+    Settings { offset_reset: OffsetReset::Earliest, ..Settings::default() }
+}
+
+fn in_group() -> Settings {
+    Settings { group: Some(config()), ..settings() }
+}
+
+impl World {
+    fn new(seed: u64, logs: &[(&str, i32)], transactions: bool) -> Self {
+        let mut rng = Rng(seed);
+        let mut cluster = Cluster {
+            logs: BTreeMap::new(),
+            leaders: BTreeMap::new(),
+            committed: BTreeMap::new(),
+            group: FakeGroup::default(),
+        };
+        for (topic, partitions) in logs {
+            for partition in 0..*partitions {
+                let key = TopicPartition::new(*topic, partition);
+                let size = rng.below(60);
+                cluster.logs.insert(key.clone(), Log::random(&mut rng, size, transactions));
+                cluster.leaders.insert(key, 1 + rng.below(2) as i32);
+            }
+        }
+        Self { rng, now: ms(1), cluster, processes: Vec::new(), wire: Vec::new(), faults: false }
+    }
+
+    fn start(&mut self, settings: Settings) -> usize {
+        self.processes.push(Process {
+            core: ConsumerCore::new(settings),
+            seen: BTreeMap::new(),
+            next_poll: self.now,
+            committing: None,
+            progress: BTreeMap::new(),
+            calls: 0,
+            done: Vec::new(),
+            errors: Vec::new(),
+            alive: true,
+        });
+        self.processes.len() - 1
+    }
+
+    fn with<T>(&mut self, index: usize, act: impl FnOnce(&mut ConsumerCore, Duration, &mut Vec<Effect>) -> T) -> T {
+        let mut effects = Vec::new();
+        let process = &mut self.processes[index];
+        let result = act(&mut process.core, self.now, &mut effects);
+        for effect in effects {
+            match effect {
+                Effect::Send { id, to, request, timeout } => {
+                    let lost = self.faults && self.rng.one_in(20);
+                    let message = if lost {
+                        (self.now + timeout.min(ms(30_000)), Message::Answer(index, id, Err(Unanswered)))
+                    } else {
+                        (self.now + ms(1 + self.rng.below(20)), Message::Request(index, id, to, *request))
+                    };
+                    self.wire.push(message);
+                }
+                Effect::Done { call, outcome } => process.done.push((call, outcome)),
+                Effect::Brokers(_) => {}
+                Effect::Wake => process.next_poll = process.next_poll.min(self.now + ms(1)),
+            }
+        }
+        result
+    }
+
+    fn call(&mut self, index: usize, call: Call) -> CallId {
+        self.processes[index].calls += 1;
+        let id = CallId(self.processes[index].calls);
+        self.with(index, |core, now, effects| {
+            core.step(now, Input::Call { id, call, timeout: ms(60_000) }, effects);
+        });
+        id
+    }
+
+    fn serve(&mut self, index: usize, id: RequestId, to: Target, request: RequestKind) {
+        let node = match &to {
+            Target::Any => 1,
+            Target::Node(node) => *node,
+            Target::Coordinator(coordinator) => coordinator.node,
+        };
+        let response = match request {
+            RequestKind::Metadata(request) => ResponseKind::Metadata(self.cluster.metadata(&request)),
+            RequestKind::Fetch(request) => ResponseKind::Fetch(self.cluster.fetch(&mut self.rng, node, request)),
+            RequestKind::ListOffsets(request) => ResponseKind::ListOffsets(self.cluster.list_offsets(node, request)),
+            RequestKind::OffsetFetch(request) => ResponseKind::OffsetFetch(self.cluster.offset_fetch(request)),
+            RequestKind::OffsetCommit(request) => ResponseKind::OffsetCommit(self.cluster.commit(self.now, request)),
+            request => return self.cluster.group.handle(self.now, (index, id), request),
+        };
+        // An empty fetch waits, as a broker does.
+        let empty = matches!(&response, ResponseKind::Fetch(fetch) if fetch.responses.iter().all(|topic| topic
+            .partitions.iter().all(|data| data.error_code == 0 && data.records.as_ref().is_none_or(Bytes::is_empty))));
+        let wait = if empty { 500 } else { 1 + self.rng.below(20) };
+        let lost = self.faults && self.rng.one_in(30);
+        let response = if lost { Err(Unanswered) } else { Ok(response) };
+        self.wire.push((self.now + ms(wait), Message::Answer(index, id, response)));
+    }
+
+    /// Lets time pass until the next thing happens.
+    fn advance(&mut self) {
+        let deadlines = self.processes.iter().filter(|process| process.alive).filter_map(|process| {
+            let tick = process.core.next_deadline(self.now).map_or(process.next_poll, |at| at.min(process.next_poll));
+            Some(tick)
+        });
+        let next = deadlines.chain(self.wire.iter().map(|(at, _)| *at)).min().unwrap().max(self.now + ms(1));
+        self.now = next.min(self.now + ms(200));
+        if self.faults && self.rng.one_in(50) {
+            let count = self.cluster.leaders.len() as u64;
+            let index = self.rng.below(count) as usize;
+            let node = 1 + self.rng.below(2) as i32;
+            *self.cluster.leaders.values_mut().nth(index).unwrap() = node;
+        }
+        self.cluster.group.tick(self.now);
+        for ((index, id), response) in std::mem::take(&mut self.cluster.group.out) {
+            self.wire.push((self.now + ms(1), Message::Answer(index, id, Ok(response))));
+        }
+        let now = self.now;
+        let due: Vec<Message> = self.wire.extract_if(.., |(at, _)| *at <= now).map(|(_, message)| message).collect();
+        for message in due {
+            match message {
+                Message::Request(index, id, to, request) => self.serve(index, id, to, request),
+                Message::Answer(index, id, response) => {
+                    if self.processes[index].alive {
+                        self.with(index, |core, now, effects| {
+                            core.step(now, Input::Answer { id, response }, effects);
+                        });
+                    }
+                }
+            }
+        }
+        for index in 0..self.processes.len() {
+            if !self.processes[index].alive {
+                continue;
+            }
+            self.with(index, |core, now, effects| core.step(now, Input::Tick, effects));
+            if self.processes[index].next_poll <= self.now {
+                self.poll(index);
+            }
+        }
+    }
+
+    fn poll(&mut self, index: usize) {
+        self.finish_revocation(index);
+        let polled = self.with(index, |core, now, effects| {
+            let polled = core.poll(now, effects);
+            core.working(now, effects);
+            polled
+        });
+        let work = if self.rng.one_in(10) { self.rng.below(3_000) } else { self.rng.below(30) };
+        self.processes[index].next_poll = self.now + ms(1 + work);
+        let polled = match polled {
+            Err(error) => return self.processes[index].errors.push(error),
+            Ok(polled) => polled.unwrap_or_default(),
+        };
+        assert!(polled.events.is_empty() || polled.batches.is_empty());
+        let records: usize = polled.batches.iter().map(FetchedBatch::max_records).sum();
+        assert!(records <= self.processes[index].core.settings().max_poll_records, "{records}");
+        for batch in &polled.batches {
+            self.take(index, batch);
+        }
+        for event in polled.events {
+            match event {
+                RebalanceEvent::Assigned(partitions) => {
+                    for partition in partitions {
+                        self.processes[index].progress.remove(&partition);
+                    }
+                }
+                RebalanceEvent::Revoked(_) => {
+                    let call = self.commit_progress(index);
+                    self.processes[index].committing = Some(call);
+                }
+                RebalanceEvent::Lost(partitions) => {
+                    for partition in partitions {
+                        self.processes[index].progress.remove(&partition);
+                    }
+                }
+            }
+        }
+        if self.processes[index].committing.is_none() && self.rng.one_in(5) {
+            self.commit_progress(index);
+        }
+    }
+
+    fn take(&mut self, index: usize, batch: &FetchedBatch) {
+        let process = &mut self.processes[index];
+        let opened = batch.open(&mut Scratch::default()).unwrap();
+        let seen = process.seen.entry(batch.partition().clone()).or_default();
+        for record in &opened {
+            let record = record.unwrap();
+            assert_eq!(record.value, Some(&record.offset.to_be_bytes()[..]), "the value says its offset");
+            assert!(record.offset >= batch.from_offset() && record.offset < batch.next_offset());
+            seen.push(record.offset);
+        }
+        process.progress.insert(batch.partition().clone(), batch.next_offset());
+    }
+
+    fn commit_progress(&mut self, index: usize) -> CallId {
+        let progress = &self.processes[index].progress;
+        let offsets = progress.iter().map(|(partition, at)| (partition.clone(), OffsetAndMetadata::new(*at))).collect();
+        self.call(index, Call::Commit(offsets))
+    }
+
+    fn finish_revocation(&mut self, index: usize) {
+        let process = &mut self.processes[index];
+        if let Some(call) = process.committing
+            && process.done.iter().any(|(id, _)| *id == call)
+        {
+            process.committing = None;
+            process.progress.clear();
+            self.with(index, |core, now, effects| core.ack_revoked(now, effects));
+        }
+    }
+
+    fn run(&mut self, until: Duration, ready: impl Fn(&Self) -> bool) -> bool {
+        while self.now < until {
+            if ready(self) {
+                return true;
+            }
+            self.advance();
+        }
+        ready(self)
+    }
+}
+
+fn partition(index: i32) -> TopicPartition {
+    TopicPartition::new("t", index)
+}
+
+/// Every record that must be seen is seen once, in order, whatever the cuts, gaps, control batches, aborted transactions and faults.
+#[test]
+fn assigned_partitions_are_read_once_and_in_order() {
+    for seed in 0..150 {
+        let committed = seed % 2 == 0;
+        let mut world = World::new(seed, &[("t", 3)], true);
+        world.faults = seed % 3 != 0;
+        let max_poll_records = 1 + world.rng.below(20) as usize;
+        let isolation = if committed { Isolation::ReadCommitted } else { Isolation::ReadUncommitted };
+        let index = world.start(Settings { isolation, max_poll_records, ..settings() });
+        world.with(index, |core, now, effects| core.assign(now, (0..3).map(partition).collect(), effects));
+        let mut until = ms(0);
+        for _ in 0..40 {
+            // Seeing nothing of a paused partition is checked by the order; here it is only disturbed.
+            until += ms(100);
+            world.run(until, |_| false);
+            let some = [partition(world.rng.below(3) as i32)];
+            if world.rng.one_in(2) {
+                world.processes[index].core.pause(&some).unwrap();
+            } else {
+                world.with(index, |core, now, effects| core.resume(now, &some, effects)).unwrap();
+            }
+        }
+        world.faults = false;
+        let everything: Vec<_> = (0..3).map(partition).collect();
+        world.with(index, |core, now, effects| core.resume(now, &everything, effects)).unwrap();
+        let done = world.run(ms(600_000), |world| world.processes[index].core.caught_up());
+        assert!(done, "seed {seed}: {:?}", world.processes[index].core);
+        for (partition, log) in &world.cluster.logs {
+            let expected = if committed { &log.visible } else { &log.all };
+            let seen = world.processes[index].seen.get(partition).cloned().unwrap_or_default();
+            assert_eq!(&seen, expected, "seed {seed} {partition}");
+            assert_eq!(world.processes[index].core.position(partition), Some(log.end), "seed {seed}");
+        }
+        assert!(world.processes[index].errors.is_empty(), "seed {seed}: {:?}", world.processes[index].errors);
+    }
+}
+
+/// A group shares the partitions of a topic, members come, die and leave: every record is seen, and without faults only once.
+#[test]
+fn a_group_sees_every_record() {
+    for seed in 0..60 {
+        let mut world = World::new(seed, &[("t", 4), ("u", 2), ("other", 1)], false);
+        world.faults = seed % 2 == 0;
+        let crashes = world.faults;
+        for _ in 0..3 {
+            let index = world.start(in_group());
+            let subscription = if world.rng.one_in(2) {
+                Subscription::Topics(vec!["t".into(), "u".into()])
+            } else {
+                Subscription::Matching(Arc::new(|topic: &str| topic.len() == 1))
+            };
+            world.with(index, |core, now, effects| core.subscribe(now, subscription, effects)).unwrap();
+            let until = world.now + ms(world.rng.below(10_000));
+            world.run(until, |_| false);
+        }
+        if crashes {
+            world.processes[0].alive = false;
+        } else {
+            // A member that leaves in good order commits first.
+            let call = world.commit_progress(0);
+            let until = world.now + ms(60_000);
+            assert!(world.run(until, |world| world.processes[0].done.iter().any(|(id, _)| *id == call)));
+            // What it was handed while its commit was under way is committed as well.
+            while world.processes[0].committing.is_some() {
+                world.advance();
+            }
+            let call = world.commit_progress(0);
+            world.processes[0].next_poll = ms(1 << 40);
+            let until = world.now + ms(60_000);
+            assert!(world.run(until, |world| world.processes[0].done.iter().any(|(id, _)| *id == call)));
+            let call = world.call(0, Call::Close);
+            let until = world.now + ms(60_000);
+            assert!(world.run(until, |world| world.processes[0].done.iter().any(|(id, _)| *id == call)));
+            world.processes[0].alive = false;
+        }
+        world.faults = false;
+        let done = world.run(world.now + ms(900_000), |world| {
+            world.processes[1..].iter().all(|process| process.core.membership().is_some())
+                && world.cluster.group.size() == 2
+                && world.processes[1..].iter().map(|process| process.core.assignment().len()).sum::<usize>() == 6
+                && world.cluster.logs.iter().filter(|(partition, _)| partition.topic.len() == 1).all(
+                    |(partition, log)| {
+                        // What compaction emptied at the end is passed over without being handed over.
+                        log.all.last().is_none_or(|last| Some(last) < world.cluster.committed.get(partition))
+                    },
+                )
+        });
+        assert!(done, "seed {seed}: {:?} of {:?}", world.cluster.committed, ends(&world.cluster));
+        for (partition, log) in &world.cluster.logs {
+            let mut seen: Vec<i64> = world
+                .processes
+                .iter()
+                .flat_map(|process| process.seen.get(partition).cloned().unwrap_or_default())
+                .collect();
+            seen.sort_unstable();
+            if crashes {
+                seen.dedup();
+            }
+            let expected = if partition.topic.len() == 1 { log.all.clone() } else { Vec::new() };
+            assert_eq!(seen, expected, "seed {seed} {partition}");
+        }
+        let owned: Vec<usize> = world.processes[1..].iter().map(|process| process.core.assignment().len()).collect();
+        assert_eq!(owned.iter().sum::<usize>(), 6, "seed {seed}");
+    }
+}
+
+fn ends(cluster: &Cluster) -> BTreeMap<&TopicPartition, i64> {
+    cluster.logs.iter().map(|(partition, log)| (partition, log.end)).collect()
+}
+
+fn one_partition(settings: Settings) -> (World, usize) {
+    let mut world = World::new(7, &[("t", 1)], false);
+    world.cluster.logs.insert(partition(0), Log::random(&mut Rng(5), 40, false));
+    let index = world.start(settings);
+    (world, index)
+}
+
+#[test]
+fn without_an_offset_and_without_a_policy_there_is_an_error() {
+    for group in [None, Some(config())] {
+        let (mut world, index) = one_partition(Settings { offset_reset: OffsetReset::None, group, ..settings() });
+        world.with(index, |core, now, effects| core.assign(now, vec![partition(0)], effects));
+        assert!(world.run(ms(5_000), |world| !world.processes[index].errors.is_empty()));
+        assert_eq!(
+            world.processes[index].errors[0].to_string(),
+            "Undefined offset with no reset policy for partitions: [t-0]"
+        );
+        // A seek mends it.
+        world.with(index, |core, now, effects| core.seek(now, &partition(0), 0, effects)).unwrap();
+        assert!(world.run(ms(60_000), |world| world.processes[index].core.caught_up()));
+        assert_eq!(world.processes[index].seen[&partition(0)], world.cluster.logs[&partition(0)].all);
+    }
+}
+
+#[test]
+fn a_position_out_of_range_is_reset_or_reported() {
+    for policy in [OffsetReset::Earliest, OffsetReset::Latest, OffsetReset::None] {
+        let (mut world, index) = one_partition(Settings { offset_reset: policy, ..settings() });
+        world.with(index, |core, now, effects| core.assign(now, vec![partition(0)], effects));
+        world.with(index, |core, now, effects| core.seek(now, &partition(0), 1_000_000, effects)).unwrap();
+        if policy == OffsetReset::None {
+            assert!(world.run(ms(5_000), |world| !world.processes[index].errors.is_empty()));
+            assert_eq!(
+                world.processes[index].errors[0].to_string(),
+                "Offsets out of range with no configured reset policy for partitions: {t-0=1000000}"
+            );
+            continue;
+        }
+        assert!(world.run(ms(60_000), |world| world.processes[index].core.caught_up()));
+        let seen = world.processes[index].seen.get(&partition(0)).map_or(0, Vec::len);
+        let all = world.cluster.logs[&partition(0)].all.len();
+        assert_eq!(seen, if policy == OffsetReset::Earliest { all } else { 0 });
+    }
+}
+
+#[test]
+fn corrupt_bytes_are_reported_after_what_precedes_them() {
+    let (mut world, index) = one_partition(settings());
+    let log = world.cluster.logs.get_mut(&partition(0)).unwrap();
+    let broken = log.batches[3].clone();
+    let mut bytes = BytesMut::from(&broken.bytes()[..]);
+    *bytes.last_mut().unwrap() ^= 1;
+    let at = broken.header().base_offset;
+    let mut all: Vec<Batch> = log.batches.clone();
+    let bytes = bytes.freeze();
+    // The header alone is looked at when the batch is put into the log.
+    let mut unchecked = crate::batch::Batches::without_crc_check(bytes);
+    all[3] = unchecked.next().unwrap().unwrap();
+    log.batches = all;
+    world.with(index, |core, now, effects| core.assign(now, vec![partition(0)], effects));
+    assert!(world.run(ms(20_000), |world| !world.processes[index].errors.is_empty()));
+    let process = &world.processes[index];
+    assert!(
+        matches!(&process.errors[0], ConsumerError::Corrupt { offset, .. } if *offset == at),
+        "{:?}",
+        process.errors
+    );
+    assert_eq!(process.core.position(&partition(0)), Some(at));
+    let before: Vec<i64> =
+        world.cluster.logs[&partition(0)].all.iter().copied().filter(|offset| *offset < at).collect();
+    assert_eq!(process.seen.get(&partition(0)).cloned().unwrap_or_default(), before);
+}
+
+#[test]
+fn calls_without_a_group_say_so() {
+    let (mut world, index) = one_partition(settings());
+    for call in [Call::Commit(Offsets::new()), Call::Committed(vec![partition(0)])] {
+        world.call(index, call);
+        let (_, outcome) = world.processes[index].done.pop().unwrap();
+        assert!(matches!(outcome, Err(ConsumerError::NoGroup)), "{outcome:?}");
+    }
+    let subscription = Subscription::Topics(vec!["t".into()]);
+    let refused = world.with(index, |core, now, effects| core.subscribe(now, subscription, effects));
+    assert!(matches!(refused, Err(ConsumerError::NoGroup)));
+}
+
+#[test]
+fn offsets_are_committed_and_found_again() {
+    let (mut world, index) = one_partition(in_group());
+    let offsets = Offsets::from([(partition(0), OffsetAndMetadata::new(3))]);
+    let calls = [
+        Call::Commit(offsets.clone()),
+        Call::Find(BTreeMap::from([(partition(0), OffsetSpec::End)])),
+        Call::Partitions("t".into()),
+    ];
+    let mut calls: Vec<CallId> = calls.into_iter().map(|call| world.call(index, call)).collect();
+    let answered = |calls: &[CallId], world: &World| {
+        calls.iter().all(|call| world.processes[index].done.iter().any(|(id, _)| id == call))
+    };
+    assert!(world.run(ms(60_000), |world| answered(&calls, world)));
+    calls.push(world.call(index, Call::Committed(vec![partition(0)])));
+    assert!(world.run(ms(120_000), |world| answered(&calls, world)));
+    let end = world.cluster.logs[&partition(0)].end;
+    let place = Some(OffsetAndTimestamp { offset: end, timestamp: -1 });
+    let expected = [
+        Outcome::Done,
+        Outcome::Found(BTreeMap::from([(partition(0), place)])),
+        Outcome::Partitions(1),
+        Outcome::Committed(offsets),
+    ];
+    for (call, expected) in calls.iter().zip(expected) {
+        let (_, outcome) = world.processes[index].done.iter().find(|(id, _)| id == call).unwrap();
+        assert_eq!(outcome.as_ref().unwrap(), &expected);
+    }
+}
+
+/// A slow application keeps its place up to `max.poll.interval.ms`, and loses it then.
+#[test]
+fn a_member_that_does_not_poll_in_time_leaves() {
+    let (mut world, index) = one_partition(in_group());
+    let subscription = Subscription::Topics(vec!["t".into()]);
+    world.with(index, |core, now, effects| core.subscribe(now, subscription, effects)).unwrap();
+    assert!(world.run(ms(30_000), |world| world.processes[index].core.caught_up()));
+    world.poll(index);
+    let interval = config().rebalance_timeout;
+    let last = world.now;
+    world.processes[index].next_poll = ms(1 << 40);
+    while world.now < last + interval - ms(1_000) {
+        world.advance();
+        world.processes[index].next_poll = ms(1 << 40);
+    }
+    assert!(world.processes[index].core.membership().is_some());
+    let until = last + interval + ms(5_000);
+    while world.now < until {
+        world.advance();
+        world.processes[index].next_poll = ms(1 << 40);
+    }
+    assert_eq!(world.cluster.group.size(), 0);
+    let polled = world.with(index, |core, now, effects| core.poll(now, effects)).unwrap().unwrap();
+    assert_eq!(polled.events, [RebalanceEvent::Lost(vec![partition(0)])]);
+    world.processes[index].next_poll = world.now;
+    assert!(world.run(ms(600_000), |world| world.processes[index].core.membership().is_some()));
+}
