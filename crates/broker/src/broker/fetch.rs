@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
+use bytes::Bytes;
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::fetch_response::{AbortedTransaction, FetchableTopicResponse, PartitionData};
 use kafka_protocol::messages::{FetchRequest, FetchResponse, ProducerId, ResponseKind, TopicName};
@@ -223,17 +224,20 @@ fn read(topics: &mut Topics, plan: &Plan) -> Found {
             .partitions
             .iter()
             .map(|wanted| {
-                let data = match read_partition(topics, plan, topic.id, wanted, left, found.bytes == 0) {
-                    Ok(data) => data,
-                    Err((error, data)) => {
-                        found.has_error = true;
-                        data.with_error_code(code(error))
-                    }
-                };
+                let mut data = PartitionData::default()
+                    .with_partition_index(wanted.index)
+                    .with_high_watermark(NO_OFFSET)
+                    .with_last_stable_offset(NO_OFFSET)
+                    .with_log_start_offset(NO_OFFSET)
+                    .with_records(Some(Bytes::new()));
+                if let Err(error) = read_partition(topics, plan, topic.id, wanted, left, found.bytes == 0, &mut data) {
+                    found.has_error = true;
+                    data.error_code = code(error);
+                }
                 let size = data.records.as_ref().map_or(0, |records| records.len());
                 left = left.saturating_sub(size);
                 found.bytes += size;
-                data.with_partition_index(wanted.index)
+                data
             })
             .collect();
         let response = FetchableTopicResponse::default().with_partitions(partitions);
@@ -251,43 +255,40 @@ fn read_partition(
     wanted: &PlannedPartition,
     left: usize,
     at_least_one: bool,
-) -> Result<PartitionData, (ResponseError, PartitionData)> {
-    let nothing = PartitionData::default()
-        .with_high_watermark(NO_OFFSET)
-        .with_last_stable_offset(NO_OFFSET)
-        .with_log_start_offset(NO_OFFSET)
-        .with_records(Some(bytes::Bytes::new()));
-    let Some(topic) = topics.by_id_mut(topic_id) else {
-        let error = if plan.by_id { ResponseError::UnknownTopicId } else { ResponseError::UnknownTopicOrPartition };
-        return Err((error, nothing));
-    };
-    let name = topic.name.clone();
-    let Some((log, _)) = topic.log(wanted.index) else {
-        return Err((ResponseError::UnknownTopicOrPartition, nothing));
-    };
-    check_leader_epoch(wanted.leader_epoch).map_err(|error| (error, nothing.clone()))?;
+    data: &mut PartitionData,
+) -> Result<(), ResponseError> {
+    let unknown = if plan.by_id { ResponseError::UnknownTopicId } else { ResponseError::UnknownTopicOrPartition };
+    let topic = topics.by_id_mut(topic_id).ok_or(unknown)?;
+    let (log, _) = topic.log(wanted.index).ok_or(ResponseError::UnknownTopicOrPartition)?;
+    check_leader_epoch(wanted.leader_epoch)?;
     let (start, end, stable) = (log.start_offset(), log.end_offset(), log.stable_offset());
     if !(start..=end).contains(&wanted.offset) {
-        return Err((ResponseError::OffsetOutOfRange, nothing));
+        return Err(ResponseError::OffsetOutOfRange);
     }
-    let data = nothing.with_high_watermark(end).with_last_stable_offset(stable).with_log_start_offset(start);
+    data.high_watermark = end;
+    data.last_stable_offset = stable;
+    data.log_start_offset = start;
     let limit = if plan.read_committed { stable } else { end };
-    match log.read(wanted.offset, limit, wanted.max_bytes.min(left), at_least_one) {
+    let slice = log.read(wanted.offset, limit, wanted.max_bytes.min(left), at_least_one);
+    if let (true, Ok(slice)) = (plan.read_committed, &slice) {
+        let aborted = log.aborted_between(wanted.offset, slice.next_offset).map(|aborted| {
+            AbortedTransaction::default()
+                .with_producer_id(ProducerId(aborted.producer_id))
+                .with_first_offset(aborted.first_offset)
+        });
+        data.aborted_transactions = Some(aborted.collect());
+    } else {
+        data.aborted_transactions = None;
+    }
+    match slice {
         Ok(slice) => {
-            let aborted = plan.read_committed.then(|| {
-                log.aborted_between(wanted.offset, slice.next_offset)
-                    .map(|aborted| {
-                        AbortedTransaction::default()
-                            .with_producer_id(ProducerId(aborted.producer_id))
-                            .with_first_offset(aborted.first_offset)
-                    })
-                    .collect()
-            });
-            Ok(data.with_aborted_transactions(aborted).with_records(Some(slice.bytes)))
+            data.records = Some(slice.bytes);
+            Ok(())
         }
         Err(error) => {
+            let name = topics.name_of(topic_id).unwrap_or_default();
             tracing::error!(topic = name, partition = wanted.index, offset = wanted.offset, "cannot read: {error}");
-            Err((ResponseError::KafkaStorageError, data))
+            Err(ResponseError::KafkaStorageError)
         }
     }
 }

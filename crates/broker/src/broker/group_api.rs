@@ -41,6 +41,9 @@ const NO_OFFSET: i64 = -1;
 /// What is told of one partition's offset: offset, epoch, text, error.
 type FetchedOffset = (i64, i32, StrBytes, i16);
 
+/// What becomes of one partition's offset.
+type CommitResult = (i32, Result<(), ResponseError>);
+
 impl Broker {
     pub(super) fn join_group(
         &mut self,
@@ -98,7 +101,7 @@ impl Broker {
         let allowed = self.groups.check_commit(self.now.elapsed, &committer, false);
         let mut accepted = Vec::new();
         // The errors of all partitions; those without one depend on the journal.
-        let mut topics: Vec<(TopicName, Vec<(i32, Result<(), ResponseError>)>)> = Vec::new();
+        let mut topics: Vec<(TopicName, Vec<CommitResult>)> = Vec::new();
         for topic in request.topics {
             let partitions = topic
                 .partitions

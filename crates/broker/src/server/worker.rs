@@ -13,7 +13,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::StartError;
-use crate::broker::{Broker, ConnectionId, Now, OpenError, Reply, Request};
+use crate::broker::{Broker, ConnectionId, Now, Reply, Request};
 use crate::config::{BrokerConfig, Data};
 use crate::store::{DiskStore, MemoryStore, Store};
 
@@ -95,7 +95,7 @@ fn open(config: BrokerConfig, (host, port): &(String, u16)) -> Result<(Broker, C
     };
     let clock = Clock { start: Instant::now() };
     let ids = Box::new(|| uuid::Uuid::new_v4().as_u128());
-    let mut broker = Broker::open(config, store, ids, clock.now()).map_err(OpenError::from)?;
+    let mut broker = Broker::open(config, store, ids, clock.now())?;
     broker.advertise(host, *port);
     Ok((broker, clock))
 }

@@ -1,0 +1,132 @@
+//! Apache Kafka's own command line tools against this broker.
+//!
+//! They are the clients that people hold into it first, and they come with their own ideas of versions, sessions and metadata.
+
+use std::path::Path;
+
+use anyhow::Result;
+use kurier_broker::{Broker, BrokerConfig, RunningBroker};
+use kurier_harness::{Java, console_consume, console_produce, skip_without_java};
+
+/// A broker with a runtime of its own: the tools are processes, and waiting for them blocks.
+struct Served {
+    runtime: tokio::runtime::Runtime,
+    broker: RunningBroker,
+}
+
+impl Served {
+    fn start(folder: &Path) -> Result<Self> {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+        let broker = runtime.block_on(Broker::start(BrokerConfig::in_dir(folder)))?;
+        Ok(Self { runtime, broker })
+    }
+
+    fn address(&self) -> String {
+        self.broker.address().to_owned()
+    }
+
+    fn stop(self) -> Result<()> {
+        Ok(self.runtime.block_on(self.broker.stop())?)
+    }
+}
+
+fn topics(java: &Java, address: &str, args: &[&str]) -> Result<String> {
+    tool(java, "org.apache.kafka.tools.TopicCommand", address, args)
+}
+
+fn tool(java: &Java, class: &str, address: &str, args: &[&str]) -> Result<String> {
+    let mut all = vec!["--bootstrap-server", address];
+    all.extend(args);
+    java.run(class, &all, b"")
+}
+
+#[test]
+fn what_the_console_producer_writes_the_console_consumer_reads() {
+    let Some(java) = skip_without_java("what_the_console_producer_writes_the_console_consumer_reads") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let served = Served::start(folder.path()).unwrap();
+    let address = served.address();
+    let mut expected = Vec::new();
+    for compression in ["none", "gzip", "snappy", "lz4", "zstd"] {
+        let lines: Vec<String> = (0..200).map(|number| format!("{compression} {number}")).collect();
+        console_produce(&java, &address, "words", &lines.join("\n"), &["--compression-codec", compression]).unwrap();
+        expected.extend(lines);
+    }
+    assert_eq!(console_consume(&java, &address, "words", expected.len(), &[]).unwrap(), expected);
+    served.stop().unwrap();
+
+    // Everything is there again after a restart, on another port.
+    let served = Served::start(folder.path()).unwrap();
+    let address = served.address();
+    let group = ["--group", "readers"];
+    assert_eq!(console_consume(&java, &address, "words", expected.len(), &group).unwrap(), expected);
+    let described = tool(
+        &java,
+        "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand",
+        &address,
+        &["--describe", "--group", "readers"],
+    )
+    .unwrap();
+    let row = described.lines().find(|line| line.starts_with("readers")).unwrap_or_else(|| panic!("{described}"));
+    let cells: Vec<&str> = row.split_whitespace().take(6).collect();
+    assert_eq!(cells, ["readers", "words", "0", "1000", "1000", "0"], "{described}");
+    served.stop().unwrap();
+}
+
+#[test]
+fn the_topic_group_and_config_tools_work() {
+    let Some(java) = skip_without_java("the_topic_group_and_config_tools_work") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let served = Served::start(folder.path()).unwrap();
+    let address = served.address();
+    let create = ["--create", "--topic", "t", "--partitions", "3", "--replication-factor", "1"];
+    let created = topics(&java, &address, &[&create[..], &["--config", "cleanup.policy=compact"]].concat()).unwrap();
+    assert!(created.contains("Created topic t."), "{created}");
+    let twice = topics(&java, &address, &create).unwrap_err().to_string();
+    assert!(twice.contains("Topic 't' already exists."), "{twice}");
+    topics(&java, &address, &["--alter", "--topic", "t", "--partitions", "5"]).unwrap();
+    let described = topics(&java, &address, &["--describe", "--topic", "t"]).unwrap();
+    for part in ["PartitionCount: 5", "ReplicationFactor: 1", "cleanup.policy=compact", "Partition: 4\tLeader: 1"] {
+        assert!(described.contains(part), "{part} is missing from {described}");
+    }
+    assert_eq!(topics(&java, &address, &["--list"]).unwrap().trim(), "t");
+
+    let configs = "kafka.admin.ConfigCommand";
+    let entity = ["--entity-type", "topics", "--entity-name", "t"];
+    tool(
+        &java,
+        configs,
+        &address,
+        &[&entity[..], &["--alter", "--add-config", "retention.ms=1000,cleanup.policy=delete"]].concat(),
+    )
+    .unwrap();
+    tool(&java, configs, &address, &[&entity[..], &["--alter", "--delete-config", "retention.ms"]].concat()).unwrap();
+    let described = tool(&java, configs, &address, &[&entity[..], &["--describe", "--all"]].concat()).unwrap();
+    assert!(described.contains("cleanup.policy=delete sensitive=false"), "{described}");
+    assert!(described.contains("retention.ms=604800000 sensitive=false"), "{described}");
+    let broker =
+        tool(&java, configs, &address, &["--entity-type", "brokers", "--entity-name", "1", "--describe", "--all"])
+            .unwrap();
+    assert!(broker.contains("num.partitions=1"), "{broker}");
+
+    console_produce(&java, &address, "t", "a\nb\nc\n", &[]).unwrap();
+    let offsets = tool(&java, "org.apache.kafka.tools.GetOffsetShell", &address, &["--topic", "t"]).unwrap();
+    let total: i64 = offsets.lines().map(|line| line.rsplit(':').next().unwrap().parse::<i64>().unwrap()).sum();
+    assert_eq!(total, 3, "{offsets}");
+
+    let groups = "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand";
+    console_consume(&java, &address, "t", 3, &["--group", "g"]).unwrap();
+    assert_eq!(tool(&java, groups, &address, &["--list"]).unwrap().trim(), "g");
+    let state = tool(&java, groups, &address, &["--describe", "--group", "g", "--state"]).unwrap();
+    assert!(state.contains("Empty"), "{state}");
+    let reset = ["--reset-offsets", "--group", "g", "--topic", "t", "--to-earliest", "--execute"];
+    let reset = tool(&java, groups, &address, &reset).unwrap();
+    assert!(reset.lines().any(|line| line.split_whitespace().collect::<Vec<_>>().ends_with(&["0"])), "{reset}");
+    tool(&java, groups, &address, &["--delete-offsets", "--group", "g", "--topic", "t"]).unwrap();
+    let deleted = tool(&java, groups, &address, &["--delete", "--group", "g"]).unwrap();
+    assert!(deleted.contains("was successful"), "{deleted}");
+
+    topics(&java, &address, &["--delete", "--topic", "t"]).unwrap();
+    assert_eq!(topics(&java, &address, &["--list"]).unwrap().trim(), "");
+    served.stop().unwrap();
+}
