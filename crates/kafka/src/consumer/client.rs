@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use super::core::{Call, Outcome};
 use super::driver::{Shared, Transport};
 use super::{
-    ConsumerError, OffsetAndMetadata, OffsetAndTimestamp, OffsetSpec, Offsets, Polled, Settings, Subscription,
-    TopicPartition,
+    ConsumerConfig, ConsumerError, OffsetAndMetadata, OffsetAndTimestamp, OffsetSpec, Offsets, Polled, Settings,
+    Subscription, TcpTransport, TopicPartition,
 };
 
 /// Reads records: of partitions that it is told, or of its share in a group.
@@ -28,6 +28,11 @@ impl fmt::Debug for Consumer {
 }
 
 impl Consumer {
+    /// A consumer over TCP; its task runs on the tokio runtime that this is called in. Nothing is connected before there is something to ask.
+    pub fn new(config: ConsumerConfig) -> Self {
+        Self::with_transport(config.settings, Arc::new(TcpTransport::new(config.net)))
+    }
+
     /// A consumer over any transport; its task runs on the tokio runtime that this is called in.
     pub fn with_transport(settings: Settings, transport: Arc<dyn Transport>) -> Self {
         let api_timeout = settings.api_timeout;

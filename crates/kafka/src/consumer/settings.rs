@@ -41,8 +41,6 @@ pub struct Settings {
     pub exclude_internal_topics: bool,
     /// `partition.assignment.strategy`, in order of preference.
     pub assignors: Vec<Assignor>,
-    /// `client.rack`.
-    pub rack: String,
     /// The group, if there is a `group.id`.
     pub group: Option<GroupConfig>,
 }
@@ -66,7 +64,6 @@ impl Default for Settings {
             allow_auto_create_topics: true,
             exclude_internal_topics: true,
             assignors: vec![Assignor::Range],
-            rack: String::new(),
             group: None,
         }
     }

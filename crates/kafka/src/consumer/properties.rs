@@ -1,0 +1,294 @@
+//! From Java's property names to [`Settings`].
+//!
+//! Every problem is reported at once, in Java's words. A key that nobody knows is a warning, as in Java: it is returned, and the caller logs it.
+
+use std::collections::BTreeMap;
+use std::str::FromStr;
+use std::time::Duration;
+
+use super::assignor::Assignor;
+use super::transport::NetSettings;
+use super::{ConsumerError, Isolation, OffsetReset, Settings};
+use crate::group::GroupConfig;
+
+/// The protocol type of consumers' groups.
+const PROTOCOL_TYPE: &str = "consumer";
+const PREFIX: &str = "org.apache.kafka.clients.consumer.";
+/// Strategies that Java knows and that are not spoken here. Beside one that is, they are left out: members agree on what all of them speak.
+const UNSPOKEN: [&str; 2] = ["StickyAssignor", "CooperativeStickyAssignor"];
+
+/// Keys that mean nothing to this client though they do to Java's: deserialisation and commits are the caller's, metrics the worker's.
+const UNUSED: &[&str] = &[
+    "auto.commit.interval.ms",
+    "auto.include.jmx.reporter",
+    "client.dns.lookup",
+    "client.rack",
+    "connections.max.idle.ms",
+    "enable.auto.commit",
+    "enable.metrics.push",
+    "interceptor.classes",
+    "key.deserializer",
+    "metadata.recovery.rebootstrap.trigger.ms",
+    "metadata.recovery.strategy",
+    "metric.reporters",
+    "metrics.num.samples",
+    "metrics.recording.level",
+    "metrics.sample.window.ms",
+    "receive.buffer.bytes",
+    "send.buffer.bytes",
+    "socket.connection.setup.timeout.max.ms",
+    "value.deserializer",
+];
+
+/// A consumer's configuration, parsed.
+#[derive(Clone, Debug)]
+pub struct ConsumerConfig {
+    /// For the core.
+    pub settings: Settings,
+    /// For connections.
+    pub net: NetSettings,
+    /// Keys that nobody knows.
+    pub unknown: Vec<String>,
+}
+
+impl ConsumerConfig {
+    /// Reads Java's property names.
+    pub fn parse(properties: &BTreeMap<String, String>) -> Result<Self, ConsumerError> {
+        let mut keys = Keys { properties, seen: Vec::new(), problems: Vec::new() };
+        let defaults = Settings::default();
+        let bootstrap = keys.bootstrap();
+        let mut settings = Settings {
+            isolation: keys.choice(
+                "isolation.level",
+                defaults.isolation,
+                &[("read_uncommitted", Isolation::ReadUncommitted), ("read_committed", Isolation::ReadCommitted)],
+            ),
+            offset_reset: keys.choice(
+                "auto.offset.reset",
+                defaults.offset_reset,
+                &[("latest", OffsetReset::Latest), ("earliest", OffsetReset::Earliest), ("none", OffsetReset::None)],
+            ),
+            fetch_min_bytes: keys.number("fetch.min.bytes", defaults.fetch_min_bytes, 0),
+            fetch_max_bytes: keys.number("fetch.max.bytes", defaults.fetch_max_bytes, 0),
+            fetch_max_wait: keys.millis("fetch.max.wait.ms", defaults.fetch_max_wait),
+            max_partition_fetch_bytes: keys.number("max.partition.fetch.bytes", defaults.max_partition_fetch_bytes, 0),
+            check_crcs: keys.flag("check.crcs", defaults.check_crcs),
+            max_poll_records: keys.number("max.poll.records", defaults.max_poll_records as i32, 1).unsigned_abs()
+                as usize,
+            request_timeout: keys.millis("request.timeout.ms", defaults.request_timeout),
+            api_timeout: keys.millis("default.api.timeout.ms", defaults.api_timeout),
+            retry_backoff: keys.millis("retry.backoff.ms", defaults.retry_backoff),
+            retry_backoff_max: keys.millis("retry.backoff.max.ms", defaults.retry_backoff_max),
+            metadata_max_age: keys.millis("metadata.max.age.ms", defaults.metadata_max_age),
+            allow_auto_create_topics: keys.flag("allow.auto.create.topics", defaults.allow_auto_create_topics),
+            exclude_internal_topics: keys.flag("exclude.internal.topics", defaults.exclude_internal_topics),
+            assignors: keys.assignors(),
+            group: None,
+        };
+        let group = GroupConfig {
+            group_id: keys.text("group.id").unwrap_or_default().to_owned(),
+            instance_id: keys.text("group.instance.id").map(str::to_owned),
+            protocol_type: PROTOCOL_TYPE.to_owned(),
+            session_timeout: keys.millis("session.timeout.ms", Duration::from_secs(45)),
+            rebalance_timeout: keys.millis("max.poll.interval.ms", Duration::from_secs(300)),
+            heartbeat_interval: keys.millis("heartbeat.interval.ms", Duration::from_secs(3)),
+            request_timeout: settings.request_timeout,
+            retry_backoff: settings.retry_backoff,
+            retry_backoff_max: settings.retry_backoff_max,
+        };
+        settings.group = (!group.group_id.is_empty()).then_some(group);
+        let protocol = keys.text("group.protocol").unwrap_or("classic");
+        if !protocol.eq_ignore_ascii_case("classic") {
+            keys.refuse("group.protocol", protocol, "this client speaks the classic protocol only");
+        }
+        let security = keys.text("security.protocol").unwrap_or("PLAINTEXT");
+        if !security.eq_ignore_ascii_case("PLAINTEXT") {
+            keys.refuse("security.protocol", security, "this client speaks PLAINTEXT only");
+        }
+        let net = NetSettings {
+            client_id: keys.text("client.id").unwrap_or_default().to_owned(),
+            setup_timeout: keys.millis("socket.connection.setup.timeout.ms", Duration::from_secs(10)),
+            reconnect_backoff: keys.millis("reconnect.backoff.ms", Duration::from_millis(50)),
+            reconnect_backoff_max: keys.millis("reconnect.backoff.max.ms", Duration::from_secs(1)),
+            bootstrap,
+        };
+        if !keys.problems.is_empty() {
+            return Err(ConsumerError::Config(keys.problems.join("\n")));
+        }
+        let known = |key: &String| keys.seen.contains(&key.as_str()) || UNUSED.contains(&key.as_str());
+        let unknown = properties.keys().filter(|key| !known(key)).cloned().collect();
+        Ok(Self { settings, net, unknown })
+    }
+}
+
+/// The properties while they are read.
+struct Keys<'a> {
+    properties: &'a BTreeMap<String, String>,
+    seen: Vec<&'static str>,
+    problems: Vec<String>,
+}
+
+impl<'a> Keys<'a> {
+    fn text(&mut self, key: &'static str) -> Option<&'a str> {
+        self.seen.push(key);
+        self.properties.get(key).map(|value| value.trim()).filter(|value| !value.is_empty())
+    }
+
+    fn refuse(&mut self, key: &str, value: &str, why: &str) {
+        self.problems.push(format!("Invalid value {value} for configuration {key}: {why}"));
+    }
+
+    fn number<T: FromStr + PartialOrd + std::fmt::Display + Copy>(
+        &mut self,
+        key: &'static str,
+        default: T,
+        least: T,
+    ) -> T {
+        let Some(text) = self.text(key) else { return default };
+        match text.parse() {
+            Ok(number) if number >= least => number,
+            Ok(_) => {
+                self.refuse(key, text, &format!("Value must be at least {least}"));
+                default
+            }
+            Err(_) => {
+                self.refuse(key, text, "Not a number of type INT");
+                default
+            }
+        }
+    }
+
+    fn millis(&mut self, key: &'static str, default: Duration) -> Duration {
+        let default = i64::try_from(default.as_millis()).unwrap_or(i64::MAX);
+        Duration::from_millis(self.number(key, default, 0).unsigned_abs())
+    }
+
+    fn flag(&mut self, key: &'static str, default: bool) -> bool {
+        match self.text(key) {
+            None => default,
+            Some(text) if text.eq_ignore_ascii_case("true") => true,
+            Some(text) if text.eq_ignore_ascii_case("false") => false,
+            Some(text) => {
+                self.refuse(key, text, "Expected value to be either true or false");
+                default
+            }
+        }
+    }
+
+    fn choice<T: Copy>(&mut self, key: &'static str, default: T, choices: &[(&str, T)]) -> T {
+        let Some(text) = self.text(key) else { return default };
+        if let Some((_, value)) = choices.iter().find(|(name, _)| name.eq_ignore_ascii_case(text)) {
+            return *value;
+        }
+        let names: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
+        self.refuse(key, text, &format!("String must be one of: {}", names.join(", ")));
+        default
+    }
+
+    fn assignors(&mut self) -> Vec<Assignor> {
+        let key = "partition.assignment.strategy";
+        let Some(text) = self.text(key) else { return vec![Assignor::Range] };
+        let mut spoken = Vec::new();
+        for class in text.split(',').map(str::trim).filter(|class| !class.is_empty()) {
+            let unspoken = class.strip_prefix(PREFIX).is_some_and(|class| UNSPOKEN.contains(&class));
+            match Assignor::from_class(class) {
+                Some(assignor) if spoken.contains(&assignor) => {}
+                Some(assignor) => spoken.push(assignor),
+                None if unspoken => tracing::warn!(class, "this assignor is not spoken; it is left out of the choice"),
+                None => self.refuse(key, class, "no such assignor; RangeAssignor and RoundRobinAssignor are known"),
+            }
+        }
+        if spoken.is_empty() && self.problems.is_empty() {
+            self.refuse(key, text, "none of these is spoken; add RangeAssignor or RoundRobinAssignor");
+        }
+        spoken
+    }
+
+    fn bootstrap(&mut self) -> Vec<(String, u16)> {
+        let key = "bootstrap.servers";
+        let Some(text) = self.text(key) else {
+            self.problems.push(format!("Missing required configuration \"{key}\" which has no default value."));
+            return Vec::new();
+        };
+        let mut addresses = Vec::new();
+        for url in text.split(',').map(str::trim).filter(|url| !url.is_empty()) {
+            match address(url) {
+                Some(address) => addresses.push(address),
+                None => self.refuse(key, url, "expected host:port"),
+            }
+        }
+        if addresses.is_empty() && self.problems.is_empty() {
+            self.refuse(key, text, "No resolvable bootstrap urls given in bootstrap.servers");
+        }
+        addresses
+    }
+}
+
+/// `host:port`, `[v6]:port`, either with a protocol in front.
+fn address(url: &str) -> Option<(String, u16)> {
+    let plain = url.rsplit_once("://").map_or(url, |(_, rest)| rest);
+    let (host, port) = plain.rsplit_once(':')?;
+    let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    if host.is_empty() {
+        return None;
+    }
+    Some((host.to_owned(), port.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(properties: &[(&str, &str)]) -> Result<ConsumerConfig, ConsumerError> {
+        let with_default = [("bootstrap.servers", "h:1")];
+        let all = with_default.iter().chain(properties);
+        ConsumerConfig::parse(&all.map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect())
+    }
+
+    #[test]
+    fn javas_names_are_read() {
+        let config = parse(&[
+            ("bootstrap.servers", "a:9092, PLAINTEXT://[::1]:9093"),
+            ("group.id", "g"),
+            ("max.poll.interval.ms", "1000"),
+            ("isolation.level", "read_committed"),
+            ("auto.offset.reset", "EARLIEST"),
+            ("max.poll.records", "7"),
+            ("key.deserializer", "x"),
+            ("consumer.typo", "x"),
+            (
+                "partition.assignment.strategy",
+                "org.apache.kafka.clients.consumer.RangeAssignor, org.apache.kafka.clients.consumer.CooperativeStickyAssignor",
+            ),
+        ])
+        .unwrap();
+        assert_eq!(config.net.bootstrap, [("a".to_owned(), 9092), ("::1".to_owned(), 9093)]);
+        let settings = config.settings;
+        assert_eq!((settings.isolation, settings.offset_reset), (Isolation::ReadCommitted, OffsetReset::Earliest));
+        assert_eq!((settings.max_poll_records, settings.assignors), (7, vec![Assignor::Range]));
+        let group = settings.group.unwrap();
+        assert_eq!((group.group_id.as_str(), group.rebalance_timeout), ("g", Duration::from_secs(1)));
+        assert_eq!(config.unknown, ["consumer.typo"]);
+        assert!(parse(&[]).unwrap().settings.group.is_none());
+    }
+
+    #[test]
+    fn all_problems_are_reported_at_once() {
+        let error = parse(&[
+            ("bootstrap.servers", "nowhere"),
+            ("fetch.min.bytes", "-1"),
+            ("max.poll.records", "many"),
+            ("check.crcs", "perhaps"),
+            ("auto.offset.reset", "middle"),
+            ("security.protocol", "SSL"),
+        ]);
+        expect_test::expect![[r#"
+            Invalid value nowhere for configuration bootstrap.servers: expected host:port
+            Invalid value middle for configuration auto.offset.reset: String must be one of: latest, earliest, none
+            Invalid value -1 for configuration fetch.min.bytes: Value must be at least 0
+            Invalid value perhaps for configuration check.crcs: Expected value to be either true or false
+            Invalid value many for configuration max.poll.records: Not a number of type INT
+            Invalid value SSL for configuration security.protocol: this client speaks PLAINTEXT only"#]]
+        .assert_eq(&error.unwrap_err().to_string());
+    }
+}

@@ -1,0 +1,360 @@
+//! Requests over plain TCP: one connection a broker, one more to the coordinator.
+//!
+//! A connection carries many requests at a time; it begins with ApiVersions, and every request goes out in the highest version that both sides and
+//! the core know. Whatever goes wrong with a connection ends it and all its requests; the next request opens another, not before the back-off is over.
+#![expect(clippy::disallowed_methods, reason = "driver: opens sockets, starts tasks, waits")]
+
+use std::collections::{BTreeMap, HashMap};
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use kafka_protocol::messages::{ApiKey, ApiVersionsRequest, RequestKind, ResponseKind};
+use kafka_protocol::protocol::StrBytes;
+use parking_lot::Mutex;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use super::core::{Broker, Target};
+use super::driver::{Transport, TransportError};
+use crate::wire::{FrameReader, WireError, correlation_id, decode_response_kind, encode_request_kind};
+
+/// Longest answer that is taken. Memory is used as bytes arrive, not as they are announced.
+const MAX_RESPONSE: usize = 512 << 20;
+/// What this client calls itself.
+const SOFTWARE: &str = "kurier";
+/// ApiVersions is asked in this version; brokers that do not know it answer in version 0.
+const API_VERSIONS: i16 = 3;
+const UNSUPPORTED_VERSION: i16 = 35;
+
+/// Where brokers are found, and how patiently.
+#[derive(Clone, Debug)]
+pub struct NetSettings {
+    /// `bootstrap.servers`, as host and port.
+    pub bootstrap: Vec<(String, u16)>,
+    /// `client.id`.
+    pub client_id: String,
+    /// `socket.connection.setup.timeout.ms`.
+    pub setup_timeout: Duration,
+    /// `reconnect.backoff.ms`.
+    pub reconnect_backoff: Duration,
+    /// `reconnect.backoff.max.ms`.
+    pub reconnect_backoff_max: Duration,
+}
+
+impl NetSettings {
+    /// Java's defaults.
+    pub fn new(bootstrap: Vec<(String, u16)>) -> Self {
+        Self {
+            bootstrap,
+            client_id: String::new(),
+            setup_timeout: Duration::from_secs(10),
+            reconnect_backoff: Duration::from_millis(50),
+            reconnect_backoff_max: Duration::from_secs(1),
+        }
+    }
+}
+
+/// The highest version whose fields the core fills and reads, and the lowest.
+fn versions(api: ApiKey) -> (i16, i16) {
+    let all = api.valid_versions();
+    match api {
+        // From version 13 on topics have ids instead of names.
+        ApiKey::Fetch => (all.min, 12),
+        ApiKey::OffsetCommit => (all.min, 9),
+        // Groups and coordinators come in lists.
+        ApiKey::OffsetFetch => (8, 9),
+        ApiKey::FindCoordinator => (4, 6),
+        _ => (all.min, all.max),
+    }
+}
+
+macro_rules! api_keys {
+    ($request:expr; $($kind:ident),+) => {
+        match $request {
+            $(RequestKind::$kind(_) => Some(ApiKey::$kind),)+
+            _ => None,
+        }
+    };
+}
+
+/// The kind of a request that consumers send.
+fn api_key(request: &RequestKind) -> Option<ApiKey> {
+    api_keys!(request; ApiVersions, Metadata, Fetch, ListOffsets, OffsetFetch, OffsetCommit, FindCoordinator, JoinGroup, SyncGroup, Heartbeat,
+        LeaveGroup)
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Slot {
+    Any,
+    /// Fetches wait at the broker, and a broker answers one request of a connection at a time.
+    Fetch(i32),
+    Node(i32),
+    Coordinator(i32),
+}
+
+/// Connections to the brokers of a cluster.
+#[derive(Debug)]
+pub struct TcpTransport {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    settings: NetSettings,
+    brokers: Mutex<BTreeMap<i32, (String, u16)>>,
+    slots: Mutex<HashMap<Slot, Arc<tokio::sync::Mutex<Place>>>>,
+}
+
+/// Where a connection is, or is to be.
+#[derive(Debug, Default)]
+struct Place {
+    connection: Option<Arc<Connection>>,
+    failures: u32,
+    not_before: Option<Instant>,
+}
+
+impl TcpTransport {
+    /// Opens nothing yet.
+    pub fn new(settings: NetSettings) -> Self {
+        let inner = Inner { settings, brokers: Mutex::default(), slots: Mutex::default() };
+        Self { inner: Arc::new(inner) }
+    }
+}
+
+impl Transport for TcpTransport {
+    fn send(
+        &self,
+        to: Target,
+        request: Box<RequestKind>,
+        timeout: Duration,
+    ) -> BoxFuture<'static, Result<ResponseKind, TransportError>> {
+        let inner = Arc::clone(&self.inner);
+        Box::pin(async move {
+            let deadline = Instant::now() + timeout;
+            let (slot, addresses) = inner.addresses(&to, &request);
+            let connect = inner.connection(slot, &addresses);
+            let connection = match tokio::time::timeout_at(deadline, connect).await {
+                Ok(Ok(connection)) => connection,
+                Ok(Err(error)) => {
+                    tracing::debug!(?to, %error, "no connection");
+                    return Err(TransportError::Unanswered);
+                }
+                Err(_) => return Err(TransportError::Unanswered),
+            };
+            match tokio::time::timeout_at(deadline, connection.call(&inner.settings.client_id, &request)).await {
+                Ok(Ok(response)) => Ok(response),
+                Ok(Err(error)) => {
+                    tracing::debug!(?to, %error, "a request failed");
+                    connection.close();
+                    match error {
+                        CallError::Unsupported(_) => Err(TransportError::Refused(error.to_string())),
+                        _ => Err(TransportError::Unanswered),
+                    }
+                }
+                // What comes on this connection now would be late; a broker that hangs is asked on another one.
+                Err(_) => {
+                    connection.close();
+                    Err(TransportError::Unanswered)
+                }
+            }
+        })
+    }
+
+    fn brokers(&self, brokers: &[Broker]) {
+        *self.inner.brokers.lock() =
+            brokers.iter().map(|broker| (broker.node, (broker.host.clone(), broker.port))).collect();
+    }
+}
+
+impl Inner {
+    fn addresses(&self, to: &Target, request: &RequestKind) -> (Slot, Vec<(String, u16)>) {
+        let brokers = self.brokers.lock();
+        match to {
+            Target::Node(node) => {
+                let slot = if matches!(request, RequestKind::Fetch(_)) { Slot::Fetch } else { Slot::Node };
+                (slot(*node), brokers.get(node).cloned().into_iter().collect())
+            }
+            Target::Coordinator(coordinator) => {
+                (Slot::Coordinator(coordinator.node), vec![(coordinator.host.clone(), coordinator.port)])
+            }
+            Target::Any => {
+                // The bootstrap list stays good when all brokers that were known have gone.
+                let known = brokers.values().cloned();
+                (Slot::Any, known.chain(self.settings.bootstrap.iter().cloned()).collect())
+            }
+        }
+    }
+
+    /// The open connection of a slot, or a new one to the first address that answers.
+    async fn connection(&self, slot: Slot, addresses: &[(String, u16)]) -> Result<Arc<Connection>, CallError> {
+        let place = Arc::clone(self.slots.lock().entry(slot).or_default());
+        let mut place = place.lock().await;
+        if let Some(connection) = &place.connection
+            && connection.is_open()
+            && (slot == Slot::Any || addresses.contains(&connection.address))
+        {
+            return Ok(Arc::clone(connection));
+        }
+        if let Some(at) = place.not_before {
+            tokio::time::sleep_until(at).await;
+        }
+        let settings = &self.settings;
+        let mut last = CallError::Io(io::Error::new(io::ErrorKind::NotFound, "no address is known"));
+        for address in addresses {
+            let open = Connection::open(address.clone(), &settings.client_id);
+            match tokio::time::timeout(settings.setup_timeout, open).await {
+                Ok(Ok(connection)) => {
+                    *place = Place { connection: Some(Arc::clone(&connection)), failures: 0, not_before: None };
+                    return Ok(connection);
+                }
+                Ok(Err(error)) => last = error,
+                Err(_) => last = CallError::Io(io::ErrorKind::TimedOut.into()),
+            }
+            tracing::warn!(host = address.0, port = address.1, error = %last, "cannot connect to a broker");
+        }
+        let wait = settings.reconnect_backoff.saturating_mul(1 << place.failures.min(16));
+        place.failures = place.failures.saturating_add(1);
+        place.not_before = Some(Instant::now() + wait.min(settings.reconnect_backoff_max));
+        Err(last)
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+enum CallError {
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    #[error("{0}")]
+    Wire(#[from] WireError),
+    #[error("the connection was closed")]
+    Closed,
+    #[error("the broker does not speak a version of {0:?} that this client speaks; Kafka 3.0 or later does")]
+    Unsupported(ApiKey),
+}
+
+type Waiting = HashMap<i32, oneshot::Sender<Bytes>>;
+
+/// One socket.
+#[derive(Debug)]
+struct Connection {
+    address: (String, u16),
+    versions: HashMap<i16, (i16, i16)>,
+    next: AtomicI32,
+    writer: tokio::sync::Mutex<OwnedWriteHalf>,
+    /// Who waits for an answer; `None` once the connection is closed.
+    waiting: Arc<Mutex<Option<Waiting>>>,
+    reader: tokio::task::AbortHandle,
+}
+
+impl Connection {
+    async fn open(address: (String, u16), client_id: &str) -> Result<Arc<Self>, CallError> {
+        let stream = TcpStream::connect((address.0.as_str(), address.1)).await?;
+        stream.set_nodelay(true)?;
+        let (reader, writer) = stream.into_split();
+        let waiting = Arc::new(Mutex::new(Some(Waiting::new())));
+        let reader = tokio::spawn(read(FrameReader::new(reader, MAX_RESPONSE), Arc::clone(&waiting))).abort_handle();
+        let mut connection = Self {
+            address,
+            versions: HashMap::new(),
+            next: AtomicI32::new(0),
+            writer: tokio::sync::Mutex::new(writer),
+            waiting,
+            reader,
+        };
+        connection.versions = connection.ask_versions(client_id).await?;
+        Ok(Arc::new(connection))
+    }
+
+    async fn ask_versions(&self, client_id: &str) -> Result<HashMap<i16, (i16, i16)>, CallError> {
+        let request = ApiVersionsRequest::default()
+            .with_client_software_name(StrBytes::from_static_str(SOFTWARE))
+            .with_client_software_version(StrBytes::from_static_str(env!("CARGO_PKG_VERSION")));
+        let request = RequestKind::ApiVersions(request);
+        let frame = self.exchange(client_id, ApiKey::ApiVersions, API_VERSIONS, &request).await?;
+        // A broker that does not know the version says so in the form of version 0, whose error code is in the same place.
+        let code = frame.get(4..6).map_or(0, |code| i16::from_be_bytes([code[0], code[1]]));
+        let response = if code == UNSUPPORTED_VERSION {
+            let request = RequestKind::ApiVersions(ApiVersionsRequest::default());
+            let frame = self.exchange(client_id, ApiKey::ApiVersions, 0, &request).await?;
+            decode_response_kind(ApiKey::ApiVersions, frame, 0)?.1
+        } else {
+            decode_response_kind(ApiKey::ApiVersions, frame, API_VERSIONS)?.1
+        };
+        match response {
+            ResponseKind::ApiVersions(response) if response.error_code == 0 => {
+                let ranges = response.api_keys.iter().map(|api| (api.api_key, (api.min_version, api.max_version)));
+                Ok(ranges.collect())
+            }
+            _ => Err(CallError::Unsupported(ApiKey::ApiVersions)),
+        }
+    }
+
+    fn is_open(&self) -> bool {
+        self.waiting.lock().is_some()
+    }
+
+    fn close(&self) {
+        self.reader.abort();
+        self.waiting.lock().take();
+    }
+
+    async fn call(&self, client_id: &str, request: &RequestKind) -> Result<ResponseKind, CallError> {
+        let api = api_key(request).ok_or(CallError::Closed)?;
+        let (min, max) = versions(api);
+        let (broker_min, broker_max) = self.versions.get(&(api as i16)).copied().ok_or(CallError::Unsupported(api))?;
+        let version = max.min(broker_max);
+        if version < min.max(broker_min) {
+            return Err(CallError::Unsupported(api));
+        }
+        let frame = self.exchange(client_id, api, version, request).await?;
+        Ok(decode_response_kind(api, frame, version)?.1)
+    }
+
+    async fn exchange(
+        &self,
+        client_id: &str,
+        api: ApiKey,
+        version: i16,
+        request: &RequestKind,
+    ) -> Result<Bytes, CallError> {
+        let id = self.next.fetch_add(1, Ordering::Relaxed) & i32::MAX;
+        let client_id = StrBytes::from_string(client_id.to_owned());
+        let frame = encode_request_kind(Some(&client_id), id, api, version, request)?;
+        let (sender, receiver) = oneshot::channel();
+        self.waiting.lock().as_mut().ok_or(CallError::Closed)?.insert(id, sender);
+        self.writer.lock().await.write_all(&frame).await?;
+        receiver.await.map_err(|_| CallError::Closed)
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.reader.abort();
+    }
+}
+
+/// Gives every answer to whom it belongs, until the connection ends.
+async fn read(mut frames: FrameReader<OwnedReadHalf>, waiting: Arc<Mutex<Option<Waiting>>>) {
+    loop {
+        let frame = match frames.next().await {
+            Ok(Some(frame)) => frame,
+            Ok(None) => break,
+            Err(error) => {
+                tracing::debug!(%error, "a connection failed");
+                break;
+            }
+        };
+        let Ok(id) = correlation_id(&frame) else { break };
+        let waiter = waiting.lock().as_mut().and_then(|waiting| waiting.remove(&id));
+        // Nobody waits any more after a time-out, which closes the connection; an unknown number is not worth more.
+        let Some(waiter) = waiter else { break };
+        let _ = waiter.send(frame);
+    }
+    waiting.lock().take();
+}
