@@ -13,6 +13,8 @@ mod group_api;
 mod housekeeping;
 mod lookup;
 mod produce;
+#[cfg(test)]
+mod tests;
 mod topics;
 mod transactions;
 

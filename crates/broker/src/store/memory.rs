@@ -28,6 +28,16 @@ struct Files {
     /// Bytes that may still be written before appends fail as on a full disk.
     room: Option<u64>,
     crashes: u128,
+    fault: Option<Fault>,
+}
+
+/// A process that dies while it writes.
+struct Fault {
+    /// Changes that still succeed.
+    changes: u64,
+    /// Bytes of the next append that are still written.
+    torn: u64,
+    dead: bool,
 }
 
 #[derive(Default)]
@@ -67,6 +77,24 @@ impl MemoryStore {
         self.shared.lock().room = room;
     }
 
+    /// Lets the process die at a write: after `changes` more changes (appends, cuts, removals, renames, syncs) the next one fails and so
+    /// does every later one. If that is an append, `torn` bytes of it are still written.
+    ///
+    /// [`MemoryStore::revive`] is the next start of the process.
+    pub fn die_after(&self, changes: u64, torn: u64) {
+        self.shared.lock().fault = Some(Fault { changes, torn, dead: false });
+    }
+
+    /// True once [`MemoryStore::die_after`] has struck.
+    pub fn has_died(&self) -> bool {
+        self.shared.lock().fault.as_ref().is_some_and(|fault| fault.dead)
+    }
+
+    /// Takes back [`MemoryStore::die_after`]; says whether it came to that.
+    pub fn revive(&self) -> bool {
+        self.shared.lock().fault.take().is_some_and(|fault| fault.dead)
+    }
+
     /// Cuts the file at `path` to `len` bytes, as a torn write would have left it.
     pub fn cut(&self, path: &str, len: u64) {
         if let Some(content) = self.shared.lock().files.get(path) {
@@ -93,6 +121,21 @@ impl MemoryStore {
     }
 }
 
+impl Files {
+    /// Counts a change; an error when the process is dead, with the bytes that its last append may still write.
+    fn change(&mut self) -> Result<(), (io::Error, u64)> {
+        let Some(fault) = &mut self.fault else {
+            return Ok(());
+        };
+        if let Some(left) = fault.changes.checked_sub(1) {
+            fault.changes = left;
+            return Ok(());
+        }
+        let torn = if std::mem::replace(&mut fault.dead, true) { 0 } else { fault.torn };
+        Err((io::Error::other("the process has died"), torn))
+    }
+}
+
 impl Store for MemoryStore {
     fn open(&self, path: &str) -> io::Result<Box<dyn StoreFile>> {
         let content = self.shared.lock().files.get(path).cloned();
@@ -114,12 +157,15 @@ impl Store for MemoryStore {
 
     fn remove(&self, path: &str) -> io::Result<()> {
         let inside = format!("{path}/");
-        self.shared.lock().files.retain(|name, _| name != path && !name.starts_with(&inside));
+        let mut shared = self.shared.lock();
+        shared.change().map_err(|(error, _)| error)?;
+        shared.files.retain(|name, _| name != path && !name.starts_with(&inside));
         Ok(())
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         let mut shared = self.shared.lock();
+        shared.change().map_err(|(error, _)| error)?;
         let content = shared.files.remove(from).ok_or(io::ErrorKind::NotFound)?;
         shared.files.insert(to.to_owned(), content);
         Ok(())
@@ -152,9 +198,21 @@ impl StoreFile for MemoryFile {
             let left = room.checked_sub(size as u64);
             *room = left.ok_or(io::ErrorKind::StorageFull)?;
         }
+        let changed = shared.change();
         let content = self.content.get_or_insert_with(|| shared.files.entry(self.path.clone()).or_default().clone());
-        content.lock().append(parts, size);
-        Ok(())
+        let mut content = content.lock();
+        match changed {
+            Ok(()) => {
+                content.append(parts, size);
+                Ok(())
+            }
+            Err((error, torn)) => {
+                let len = content.len + torn.min(size as u64);
+                content.append(parts, size);
+                content.truncate(len);
+                Err(error)
+            }
+        }
     }
 
     fn read(&mut self, position: u64, len: usize) -> io::Result<Bytes> {
@@ -162,6 +220,7 @@ impl StoreFile for MemoryFile {
     }
 
     fn truncate(&mut self, len: u64) -> io::Result<()> {
+        self.store.shared.lock().change().map_err(|(error, _)| error)?;
         if let Some(content) = &self.content {
             content.lock().truncate(len);
         }
@@ -169,6 +228,7 @@ impl StoreFile for MemoryFile {
     }
 
     fn sync(&mut self) -> io::Result<()> {
+        self.store.shared.lock().change().map_err(|(error, _)| error)?;
         if let Some(content) = &self.content {
             let mut content = content.lock();
             content.synced = content.len;
