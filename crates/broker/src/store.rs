@@ -6,6 +6,8 @@
 
 mod disk;
 mod memory;
+#[cfg(feature = "planted-ack-before-write")]
+mod planted;
 
 use std::io;
 
@@ -13,6 +15,8 @@ use bytes::Bytes;
 
 pub use disk::{DiskError, DiskStore};
 pub use memory::MemoryStore;
+#[cfg(feature = "planted-ack-before-write")]
+pub(crate) use planted::PlantedStore;
 
 /// A folder of files that only grow at their end.
 ///

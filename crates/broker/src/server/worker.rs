@@ -93,6 +93,8 @@ fn open(config: BrokerConfig, (host, port): &(String, u16)) -> Result<(Broker, C
         Data::Memory => Box::new(MemoryStore::new()),
         Data::Dir(folder) => Box::new(DiskStore::open(folder)?),
     };
+    #[cfg(feature = "planted-ack-before-write")]
+    let store: Box<dyn Store> = Box::new(crate::store::PlantedStore(store));
     let clock = Clock { start: Instant::now() };
     let ids = Box::new(|| uuid::Uuid::new_v4().as_u128());
     let mut broker = Broker::open(config, store, ids, clock.now())?;
