@@ -6,4 +6,6 @@ pub mod bytes;
 mod charset;
 pub mod json;
 pub mod numbers;
+pub mod simple_header;
 pub mod string;
+pub mod values;

@@ -9,7 +9,10 @@ use kurier_api::data::{SchemaAndValue, Value};
 use kurier_api::plugin::{HeaderConverter, Presence};
 use kurier_builtin::bytes::ByteArrayConverter;
 use kurier_builtin::numbers::{NumberConverter, NumberKind};
+use kurier_builtin::simple_header::SimpleHeaderConverter;
 use kurier_builtin::string::StringConverter;
+use kurier_builtin::values::Values;
+use kurier_builtin::values::time::Zone;
 use serde_json::{Value as Json, json};
 
 /// Makes the call of a case; [`Answer::NotThere`] where there is no such class or operation.
@@ -47,6 +50,7 @@ fn converter(case: &Case) -> Result<Option<Box<dyn HeaderConverter>>, ConnectErr
             let encoding = case.setting("converter.encoding").unwrap_or("UTF-8");
             Some(Box::new(StringConverter::new(encoding.trim())?))
         }
+        "SimpleHeaderConverter" => Some(Box::new(SimpleHeaderConverter::new(Values::new(Zone::Utc)))),
         "ByteArrayConverter" => Some(Box::new(ByteArrayConverter)),
         _ => NumberKind::ALL
             .into_iter()
