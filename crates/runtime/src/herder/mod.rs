@@ -1,8 +1,18 @@
 //! Which connectors and tasks shall run, and what is asked about them.
+//!
+//! [`step`] decides and does nothing itself; [`request`] is what one may ask. What is configured is in `cluster`, what runs in `units`, who waits for
+//! what in `pending`.
 
+mod answers;
+mod cluster;
 mod handle;
+mod pending;
 pub mod request;
 mod resolve;
+mod restart;
+mod step;
+mod units;
+mod validate;
 
 pub use handle::HerderHandle;
 pub use request::{HerderError, Request, Response};
