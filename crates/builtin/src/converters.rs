@@ -59,19 +59,62 @@ impl BuiltinConverter {
         static NOTHING: LazyLock<ConfigDef> = LazyLock::new(ConfigDef::default);
         &NOTHING
     }
+}
 
-    fn string(props: &Props, role: ConverterRole) -> Result<StringConverter, ConnectError> {
-        // Key, value and header may each have an encoding of their own besides the common one.
-        let own = match role {
-            ConverterRole::Key => "key.converter.encoding",
-            ConverterRole::Value => "value.converter.encoding",
-            ConverterRole::Header => "converter.encoding",
-        };
-        let encoding = props.get("converter.encoding").or_else(|| props.get(own));
-        StringConverter::new(encoding.map_or("UTF-8", |name| name.trim()))
+impl ConverterType for BuiltinConverter {
+    fn descriptor(&self) -> Descriptor {
+        Descriptor { class: self.class(), version: VERSION }
+    }
+
+    fn config(&self) -> &ConfigDef {
+        self.definition()
+    }
+
+    fn create(&self, props: &Props, role: ConverterRole) -> Result<Box<dyn Converter>, ConnectError> {
+        Ok(match self {
+            Self::Json => Box::new(JsonConverter::new(JsonConverterConfig::parse(props, role)?)?),
+            Self::String => Box::new(StringConverter::parse(props, role)?),
+            Self::ByteArray => Box::new(ByteArrayConverter),
+            Self::Number(kind) => Box::new(NumberConverter::new(*kind)),
+        })
+    }
+}
+
+impl HeaderConverterType for BuiltinConverter {
+    fn descriptor(&self) -> Descriptor {
+        Descriptor { class: self.class(), version: VERSION }
+    }
+
+    fn config(&self) -> &ConfigDef {
+        self.definition()
+    }
+
+    fn create(&self, props: &Props) -> Result<Box<dyn HeaderConverter>, ConnectError> {
+        let role = ConverterRole::Header;
+        Ok(match self {
+            Self::Json => Box::new(JsonConverter::new(JsonConverterConfig::parse(props, role)?)?),
+            Self::String => Box::new(StringConverter::parse(props, role)?),
+            Self::ByteArray => Box::new(ByteArrayConverter),
+            Self::Number(kind) => Box::new(NumberConverter::new(*kind)),
+        })
     }
 }
 
 /// [`SimpleHeaderConverter`] in the zone of this machine.
 #[derive(Clone, Copy, Debug)]
 struct SimpleHeader;
+
+impl HeaderConverterType for SimpleHeader {
+    fn descriptor(&self) -> Descriptor {
+        Descriptor { class: "org.apache.kafka.connect.storage.SimpleHeaderConverter", version: VERSION }
+    }
+
+    fn config(&self) -> &ConfigDef {
+        static NOTHING: LazyLock<ConfigDef> = LazyLock::new(ConfigDef::default);
+        &NOTHING
+    }
+
+    fn create(&self, _props: &Props) -> Result<Box<dyn HeaderConverter>, ConnectError> {
+        Ok(Box::new(SimpleHeaderConverter::new(Values::system())))
+    }
+}

@@ -4,6 +4,7 @@
 
 pub mod bytes;
 mod charset;
+pub mod converters;
 pub mod json;
 pub mod numbers;
 pub mod simple_header;

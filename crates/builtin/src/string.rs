@@ -4,46 +4,65 @@
 
 use crate::charset::Charset;
 use kurier_api::ConnectError;
+use kurier_api::config::Props;
 use kurier_api::data::{Foreign, Schema, SchemaAndValue, SchemaRef, Value};
-use kurier_api::plugin::{Converter, HeaderConverter, Presence};
+use kurier_api::plugin::{Converter, ConverterRole, HeaderConverter, Presence};
 use kurier_api::record::Headers;
 use std::io::Write;
 
 /// Turns values into text and back.
 #[derive(Clone, Debug)]
 pub struct StringConverter {
-    charset: Charset,
+    writes: Charset,
+    reads: Charset,
 }
 
 impl StringConverter {
-    /// A converter for a character set, by one of Java's names for it.
+    /// A converter that writes and reads in these character sets, by Java's names for them.
     ///
     /// # Errors
     /// `SerializationException` for an unknown name.
-    pub fn new(encoding: &str) -> Result<Self, ConnectError> {
-        let charset = Charset::for_name(encoding).map_err(|cause| {
-            ConnectError::serialization(format!("Unsupported encoding {encoding}")).with_cause(cause)
-        })?;
-        Ok(Self { charset })
+    pub fn new(writes: &str, reads: &str) -> Result<Self, ConnectError> {
+        let charset = |name: &str| {
+            Charset::for_name(name)
+                .map_err(|cause| ConnectError::serialization(format!("Unsupported encoding {name}")).with_cause(cause))
+        };
+        Ok(Self { writes: charset(writes)?, reads: charset(reads)? })
+    }
+
+    /// A converter as its settings say. Like Java's, it hands them to Kafka's serializer, which has keys of its own for keys and values.
+    ///
+    /// # Errors
+    /// `SerializationException` for an unknown character set.
+    pub fn parse(props: &Props, role: ConverterRole) -> Result<Self, ConnectError> {
+        let common = props.get("converter.encoding").map_or("UTF-8", |name| name.trim());
+        let (writes, reads) = match role {
+            ConverterRole::Key => ("key.serializer.encoding", "key.deserializer.encoding"),
+            ConverterRole::Value | ConverterRole::Header => {
+                ("value.serializer.encoding", "value.deserializer.encoding")
+            }
+        };
+        let own = |key: &str| props.get(key).map_or(common, String::as_str);
+        Self::new(own(writes), own(reads))
     }
 
     /// Appends a value's text.
     pub fn write(&self, value: &Value, out: &mut Vec<u8>) -> Presence {
         match value {
             Value::Null => return Presence::Null,
-            Value::Text(text) => self.charset.encode(text, out),
+            Value::Text(text) => self.writes.encode(text, out),
             Value::Foreign(foreign) if let Foreign::MalformedString(units) = &**foreign => {
-                self.charset.encode_units(units, out);
+                self.writes.encode_units(units, out);
             }
-            other if self.charset.is_utf8() => write!(out, "{other}").expect("memory takes all"),
-            other => self.charset.encode(&other.to_string(), out),
+            other if self.writes.is_utf8() => write!(out, "{other}").expect("memory takes all"),
+            other => self.writes.encode(&other.to_string(), out),
         }
         Presence::Bytes
     }
 
     /// Reads text.
     pub fn read(&self, bytes: Option<&[u8]>) -> SchemaAndValue {
-        let value = bytes.map_or(Value::Null, |bytes| Value::text(self.charset.decode(bytes)));
+        let value = bytes.map_or(Value::Null, |bytes| Value::text(self.reads.decode(bytes)));
         SchemaAndValue::new(Schema::optional_string(), value)
     }
 }

@@ -6,7 +6,7 @@ use crate::notation::{bytes_from, bytes_to, schema_and_value_from, schema_and_va
 use anyhow::{Result, bail};
 use kurier_api::ConnectError;
 use kurier_api::data::{SchemaAndValue, Value};
-use kurier_api::plugin::{HeaderConverter, Presence};
+use kurier_api::plugin::{ConverterRole, HeaderConverter, Presence};
 use kurier_builtin::bytes::ByteArrayConverter;
 use kurier_builtin::numbers::{NumberConverter, NumberKind};
 use kurier_builtin::simple_header::SimpleHeaderConverter;
@@ -46,10 +46,7 @@ pub fn run(_suite: &Suite, case: &Case) -> Result<Answer> {
 /// All of them are header converters too, with the same answers.
 fn converter(case: &Case) -> Result<Option<Box<dyn HeaderConverter>>, ConnectError> {
     Ok(match case.simple_class() {
-        "StringConverter" => {
-            let encoding = case.setting("converter.encoding").unwrap_or("UTF-8");
-            Some(Box::new(StringConverter::new(encoding.trim())?))
-        }
+        "StringConverter" => Some(Box::new(StringConverter::parse(&case.props(), ConverterRole::Value)?)),
         "SimpleHeaderConverter" => Some(Box::new(SimpleHeaderConverter::new(Values::new(Zone::Utc)))),
         "ByteArrayConverter" => Some(Box::new(ByteArrayConverter)),
         _ => NumberKind::ALL
