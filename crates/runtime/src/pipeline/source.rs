@@ -304,9 +304,9 @@ impl SourcePipeline {
     /// Commits what is committable: offset store, durable, then the task. What fails is tried again with the next commit.
     async fn commit(&mut self, run: &mut Run) {
         self.control.enter(Activity::Committing);
+        let Ok(_permit) = self.control.permit().await else { return };
         let offsets = run.ledger.committable();
         if !offsets.is_empty() {
-            let Ok(_permit) = self.control.permit().await else { return };
             let stored = self.offsets.set(&self.id.connector, &offsets);
             let problem = match tokio::time::timeout(self.settings.commit_timeout, stored).await {
                 Ok(Ok(())) => None,
@@ -374,3 +374,7 @@ impl Run {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "source_tests.rs"]
+mod tests;
