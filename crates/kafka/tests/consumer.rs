@@ -62,13 +62,17 @@ async fn read(consumer: &Consumer, count: usize) -> Vec<Line> {
 }
 
 #[test]
-fn records_of_javas_producer_are_read() {
-    let Some(java) = skip_without_java("records_of_javas_producer_are_read") else { return };
-    let broker = ApacheKafka::start(&java).unwrap();
+fn beside_javas_clients_on_apache_kafka() {
+    let Some(java) = skip_without_java("beside_javas_clients_on_apache_kafka") else { return };
+    let mut broker = ApacheKafka::start(&java).unwrap();
     runtime().block_on(async {
         each_compression(&broker).await;
         offsets_and_seeks(&broker).await;
         a_group_shares_and_commits(&broker, &java).await;
+        only_committed_records(&broker, &java).await;
+        a_group_is_shared_with_java(&broker, &java, false).await;
+        a_group_is_shared_with_java(&broker, &java, true).await;
+        a_restart_is_survived(&mut broker).await;
     });
 }
 
@@ -177,4 +181,103 @@ async fn a_group_shares_and_commits(broker: &ApacheKafka, java: &kurier_harness:
         .collect();
     assert_eq!(lags, ["0"; 4], "{table}");
     first.close(PATIENCE).await.unwrap();
+}
+
+/// One of Java's members and one of ours, whoever leads: each gets its half, and everything is read once.
+async fn a_group_is_shared_with_java(broker: &ApacheKafka, java: &kurier_harness::Java, java_first: bool) {
+    let topic: &'static str = if java_first { "java-leads" } else { "java-follows" };
+    broker.create_topic(topic, 4).unwrap();
+    let group = [("group.id", topic), ("heartbeat.interval.ms", "300"), ("max.poll.records", "10")];
+    let java_reads = || {
+        let (java, address) = (java.clone(), broker.address());
+        let options = ["--group", topic, "--consumer-property", "heartbeat.interval.ms=300"];
+        std::thread::spawn(move || kurier_harness::console_consume(&java, &address, topic, 50, &options).unwrap())
+    };
+    let subscribed = || {
+        let ours = consumer(&broker.address(), &group);
+        ours.subscribe(Subscription::Matching(std::sync::Arc::new(move |name: &str| name == topic))).unwrap();
+        ours
+    };
+    let (mut lines, mut events, start) = (Vec::new(), Vec::new(), Instant::now());
+    let (ours, theirs);
+    if java_first {
+        theirs = java_reads();
+        let args = ["--bootstrap-server", &broker.address(), "--describe", "--members", "--group", topic];
+        kurier_harness::wait_for("Java's member", PATIENCE, || {
+            let table = java.run("org.apache.kafka.tools.consumer.group.ConsumerGroupCommand", &args, b"");
+            Ok(table.is_ok_and(|table| table.lines().any(|line| line.starts_with(topic))))
+        })
+        .unwrap();
+        ours = subscribed();
+    } else {
+        ours = subscribed();
+        while ours.assignment().len() != 4 {
+            assert!(start.elapsed() < PATIENCE);
+            poll(&ours, &mut lines, &mut events).await;
+        }
+        theirs = java_reads();
+    }
+    while ours.assignment().len() != 2 {
+        assert!(start.elapsed() < 2 * PATIENCE, "{:?}", ours.assignment());
+        poll(&ours, &mut lines, &mut events).await;
+    }
+    let more: String = (0..400).map(|index| format!("key{index}\tvalue {index}\n")).collect();
+    broker.console_produce(topic, &more, &["--property", "parse.key=true"]).unwrap();
+    // Java's member ends after its fifty records and commits exactly these; the rest is ours.
+    while lines.len() < 350 {
+        assert!(start.elapsed() < 3 * PATIENCE, "{} records came", lines.len());
+        poll(&ours, &mut lines, &mut events).await;
+    }
+    let theirs = theirs.join().unwrap().into_iter().filter(|line| line.starts_with("value")); // Its log comes along.
+    let mut values: Vec<String> = lines.iter().filter_map(|line| line.2.clone()).chain(theirs).collect();
+    values.sort();
+    values.dedup();
+    assert_eq!((lines.len(), values.len()), (350, 400));
+    ours.close(PATIENCE).await.unwrap();
+}
+
+/// What a producer aborted is not seen, and what it committed is, with Java's transactional producer.
+async fn only_committed_records(broker: &ApacheKafka, java: &kurier_harness::Java) {
+    let config = format!("bootstrap.servers={}", broker.address());
+    let args = ["--topic", "transactional", "--num-records", "1000", "--record-size", "50", "--throughput", "-1"];
+    let transactional = ["--transactional-id", "t1", "--transaction-duration-ms", "1", "--producer-props", &config];
+    let args: Vec<&str> = args.into_iter().chain(transactional).collect();
+    java.run("org.apache.kafka.tools.ProducerPerformance", &args, b"").unwrap();
+    let here = TopicPartition::new("transactional", 0);
+    let consumer = consumer(&broker.address(), &[("isolation.level", "read_committed")]);
+    consumer.assign([here.clone()]);
+    assert_eq!(read(&consumer, 1_000).await.len(), 1_000);
+    // Markers lie between the records, and behind the last.
+    let end = consumer.end_offsets([here.clone()]).await.unwrap()[&here];
+    assert!(end > 1_000);
+    let start = Instant::now();
+    while consumer.position(&here) != Some(end) {
+        assert!(start.elapsed() < PATIENCE);
+        let polled = consumer.poll(Instant::now() + Duration::from_millis(200)).await.unwrap();
+        assert!(polled.batches.is_empty());
+    }
+    assert!(consumer.caught_up());
+}
+
+/// A broker that goes away and comes back is an interruption, not an error.
+async fn a_restart_is_survived(broker: &mut ApacheKafka) {
+    let group = [("group.id", "patient"), ("request.timeout.ms", "5000")];
+    let ours = consumer(&broker.address(), &group);
+    ours.subscribe(Subscription::Topics(vec!["in-lz4".to_owned()])).unwrap();
+    assert_eq!(read(&ours, 2_000).await.len(), 2_000);
+    ours.commit_positions().await.unwrap();
+    broker.restart().unwrap();
+    broker
+        .console_produce(
+            "in-lz4",
+            "h:1\tkey\tafter\n",
+            &["--property", "parse.key=true", "--property", "parse.headers=true"],
+        )
+        .unwrap();
+    let after = read(&ours, 1).await;
+    assert_eq!(after[0].2.as_deref(), Some("after"));
+    ours.commit_positions().await.unwrap();
+    let here = TopicPartition::new("in-lz4", 0);
+    assert_eq!(ours.committed([here.clone()]).await.unwrap()[&here].offset, 2_001);
+    ours.close(PATIENCE).await.unwrap();
 }
