@@ -1,6 +1,7 @@
 //! Records on their way between a connector and Kafka.
 
-use crate::data::{Map, SchemaAndValue, SchemaRef, Text, Value};
+use crate::data::{Map, SchemaAndValue, SchemaRef, Text, Type, Value, logical};
+use crate::error::ConnectError;
 use std::fmt;
 use std::sync::Arc;
 
@@ -67,6 +68,46 @@ impl Headers {
         self.0.push(Header { key: Text::new(key), value });
     }
 
+    /// Adds a header at the end after Java's check of value and schema.
+    ///
+    /// # Errors
+    /// `DataException` if the value's class is not one of the schema's type, or null is not a value.
+    pub fn add_checked(&mut self, key: impl AsRef<str>, value: SchemaAndValue) -> Result<(), ConnectError> {
+        if let Some(schema) = &value.schema {
+            if value.value.is_null() {
+                if !schema.is_optional() {
+                    return Err(ConnectError::data(format!(
+                        "A null value requires an optional schema but was {schema}"
+                    )));
+                }
+            } else if !accepts_header(schema, &value.value) {
+                return Err(ConnectError::data(format!(
+                    "The value {} is not compatible with the schema {schema}",
+                    value.value
+                )));
+            }
+        }
+        self.add(key, value);
+        Ok(())
+    }
+
+    /// Keeps the last header of every name.
+    pub fn retain_latest(&mut self) {
+        let mut seen = std::collections::HashSet::new();
+        let mut keep: Vec<bool> = self.0.iter().rev().map(|h| seen.insert(h.key.clone())).collect();
+        self.0.retain(|_| keep.pop().expect("there is a decision for every header"));
+    }
+
+    /// Keeps the last header of this name, and all of other names.
+    pub fn retain_latest_with_name(&mut self, key: &str) {
+        let last = self.0.iter().rposition(|h| h.key == key);
+        let mut at = 0;
+        self.0.retain(|h| {
+            at += 1;
+            h.key != key || last == Some(at - 1)
+        });
+    }
+
     /// Removes all headers of this name.
     pub fn remove(&mut self, key: &str) {
         self.0.retain(|h| h.key != key);
@@ -90,6 +131,16 @@ impl Headers {
     /// Keeps the headers that the predicate accepts.
     pub fn retain(&mut self, keep: impl FnMut(&Header) -> bool) {
         self.0.retain(keep);
+    }
+}
+
+/// What `ConnectHeaders.checkSchemaMatches` takes; logical names widen the classes of their base type.
+fn accepts_header(schema: &SchemaRef, value: &Value) -> bool {
+    match (schema.kind(), value) {
+        (Type::Bytes, Value::Decimal(_)) => schema.name() == Some(logical::DECIMAL),
+        (Type::Int32, Value::Date(_)) => matches!(schema.name(), Some(logical::DATE | logical::TIME)),
+        (Type::Int64, Value::Date(_)) => schema.name() == Some(logical::TIMESTAMP),
+        (kind, value) => value.schema_type() == Some(kind),
     }
 }
 

@@ -224,29 +224,33 @@ impl Schema {
         Arc::ptr_eq(a, b) || a == b
     }
 
-    /// A builder with everything of this schema: for changing a part of it.
+    /// Whether both have the same parameters, in whatever order.
+    pub fn same_parameters(&self, other: &Self) -> bool {
+        match (&self.parameters, &other.parameters) {
+            (None, None) => true,
+            (Some(a), Some(b)) => {
+                a.len() == b.len() && a.iter().all(|(k, v)| b.iter().any(|(k2, v2)| k == k2 && v == v2))
+            }
+            _ => false,
+        }
+    }
+
+    /// A builder with everything of this schema: for changing a part of it, each property once.
     pub fn to_builder(&self) -> SchemaBuilder {
-        SchemaBuilder { schema: self.clone(), error: None }
+        SchemaBuilder { schema: self.clone(), error: None, set: Set::default() }
     }
 }
 
 /// Parameters compare as maps, all else in order, as Java's `ConnectSchema.equals`.
 impl PartialEq for Schema {
     fn eq(&self, other: &Self) -> bool {
-        let same_parameters = match (&self.parameters, &other.parameters) {
-            (None, None) => true,
-            (Some(a), Some(b)) => {
-                a.len() == b.len() && a.iter().all(|(k, v)| b.iter().any(|(k2, v2)| k == k2 && v == v2))
-            }
-            _ => false,
-        };
         self.kind == other.kind
             && self.optional == other.optional
             && self.version == other.version
             && self.name == other.name
             && self.doc == other.doc
             && self.default == other.default
-            && same_parameters
+            && self.same_parameters(other)
             && self.fields.len() == other.fields.len()
             && self.fields.iter().zip(&other.fields).all(|(a, b)| a.name == b.name && Self::same(&a.schema, &b.schema))
             && same_inner(&self.key, &other.key)
@@ -281,6 +285,17 @@ impl fmt::Display for Schema {
 pub struct SchemaBuilder {
     schema: Schema,
     error: Option<ConnectError>,
+    set: Set,
+}
+
+/// Which properties this builder has set.
+#[derive(Clone, Copy, Debug, Default)]
+struct Set {
+    optional: bool,
+    default: bool,
+    name: bool,
+    version: bool,
+    doc: bool,
 }
 
 macro_rules! builders {
@@ -298,7 +313,7 @@ impl SchemaBuilder {
 
     /// A builder of any type.
     pub fn of(kind: Type) -> Self {
-        Self { schema: Schema::plain(kind, false), error: None }
+        Self { schema: Schema::plain(kind, false), error: None, set: Set::default() }
     }
 
     /// A builder of an array of these.
@@ -336,23 +351,37 @@ impl SchemaBuilder {
         self.error.as_ref()
     }
 
+    /// Java refuses a second value, but not the very same object again; `same` says whether it would be.
+    fn once(&mut self, property: &str, was_set: bool, same: bool) {
+        if was_set && !same {
+            self.fail(format!("Invalid SchemaBuilder call: {property} has already been set."));
+        }
+    }
+
+    fn set_optional(mut self, optional: bool) -> Self {
+        self.once("optional", self.set.optional, self.schema.optional == optional);
+        self.set.optional = true;
+        self.schema.optional = optional;
+        self
+    }
+
     /// Makes null a value.
     #[must_use]
-    pub fn optional(mut self) -> Self {
-        self.schema.optional = true;
-        self
+    pub fn optional(self) -> Self {
+        self.set_optional(true)
     }
 
     /// Makes null no value.
     #[must_use]
-    pub fn required(mut self) -> Self {
-        self.schema.optional = false;
-        self
+    pub fn required(self) -> Self {
+        self.set_optional(false)
     }
 
     /// Sets the name.
     #[must_use]
     pub fn name(mut self, name: impl AsRef<str>) -> Self {
+        self.once("name", self.set.name, false);
+        self.set.name = true;
         self.schema.name = Some(name.as_ref().into());
         self
     }
@@ -367,6 +396,9 @@ impl SchemaBuilder {
     /// Sets the version.
     #[must_use]
     pub fn version(mut self, version: i32) -> Self {
+        let is_cached = i8::try_from(version).is_ok();
+        self.once("version", self.set.version, is_cached && self.schema.version == Some(version));
+        self.set.version = true;
         self.schema.version = Some(version);
         self
     }
@@ -374,6 +406,8 @@ impl SchemaBuilder {
     /// Sets the documentation.
     #[must_use]
     pub fn doc(mut self, doc: impl AsRef<str>) -> Self {
+        self.once("doc", self.set.doc, false);
+        self.set.doc = true;
         self.schema.doc = Some(doc.as_ref().into());
         self
     }
@@ -401,6 +435,8 @@ impl SchemaBuilder {
     #[must_use]
     pub fn default_value(mut self, value: impl Into<Value>) -> Self {
         let value = value.into();
+        self.once("default", self.set.default, false);
+        self.set.default |= !value.is_null();
         let checked = match &value {
             Value::Struct(_) if self.schema.kind == Type::Struct => {
                 Err(ConnectError::data("Struct schemas do not match."))

@@ -1,6 +1,6 @@
 //! A value for every field of a struct schema.
 
-use super::{Schema, SchemaRef, Type, Value};
+use super::{Field, Schema, SchemaRef, Type, Value};
 use crate::error::ConnectError;
 
 /// A record of named fields. Counterpart of Java's `Struct`; an unset field is null.
@@ -71,18 +71,42 @@ impl Struct {
         Some(&self.fields[self.schema.field(name)?.index()])
     }
 
+    /// A field by its name.
+    ///
+    /// # Errors
+    /// `DataException` if there is none.
+    pub fn lookup(&self, name: &str) -> Result<&Field, ConnectError> {
+        self.schema.field(name).ok_or_else(|| ConnectError::data(format!("{name} is not a valid field name")))
+    }
+
+    /// Java's typed getters, such as `getInt32`: the value without its default, where the field has this type.
+    ///
+    /// # Errors
+    /// `DataException` if there is no such field or it has another type; `ClassCastException` for the value of a logical type.
+    pub fn get_typed(&self, name: &str, kind: Type) -> Result<&Value, ConnectError> {
+        let field = self.lookup(name)?;
+        if field.schema().kind() != kind {
+            return Err(ConnectError::data(format!("Field '{name}' is not of type {kind}")));
+        }
+        let value = &self.fields[field.index()];
+        if value.is_null() || value.schema_type() == Some(kind) {
+            return Ok(value);
+        }
+        let message = format!("class {} is not the class of type {kind}", value.java_class());
+        Err(ConnectError::of_class("java.lang.ClassCastException", message))
+    }
+
     /// Sets a field.
     ///
     /// # Errors
     /// `DataException` if there is no such field or the value does not fit its schema; null is refused for a required field even if it has a
     /// default, as in Java.
     pub fn put(&mut self, name: &str, value: impl Into<Value>) -> Result<&mut Self, ConnectError> {
-        let Some(field) = self.schema.field(name) else {
-            return Err(ConnectError::data(format!("{name} is not a valid field name")));
-        };
         let value = value.into();
+        let field = self.lookup(name)?;
         field.schema().validate_value(field.name(), &value)?;
-        self.fields[field.index()] = value;
+        let index = field.index();
+        self.fields[index] = value;
         Ok(self)
     }
 

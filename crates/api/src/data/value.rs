@@ -1,6 +1,6 @@
 //! One value of the Connect data model.
 
-use super::{Decimal, Foreign, Map, SchemaRef, Struct, Text};
+use super::{Decimal, Foreign, Map, Schema, SchemaRef, Struct, Text, Type};
 use std::hash::{Hash, Hasher};
 
 /// A value as it travels between connectors, transforms and converters. 24 bytes: short strings lie inside, rare variants are boxed.
@@ -99,6 +99,49 @@ impl Value {
         match self {
             Self::Struct(structure) => Some(structure),
             _ => None,
+        }
+    }
+
+    /// The type that Java derives from the value's class: `ConnectSchema.schemaType`. None for decimals, dates and foreign objects.
+    pub fn schema_type(&self) -> Option<Type> {
+        Some(match self {
+            Self::Bool(_) => Type::Boolean,
+            Self::I8(_) => Type::Int8,
+            Self::I16(_) => Type::Int16,
+            Self::I32(_) => Type::Int32,
+            Self::I64(_) => Type::Int64,
+            Self::F32(_) => Type::Float32,
+            Self::F64(_) => Type::Float64,
+            Self::Text(_) => Type::String,
+            Self::Bytes(_) => Type::Bytes,
+            Self::Array(_) => Type::Array,
+            Self::Map(_) => Type::Map,
+            Self::Struct(_) => Type::Struct,
+            Self::Foreign(foreign) => match **foreign {
+                Foreign::MalformedString(_) => Type::String,
+                Foreign::ByteBuffer(_) => Type::Bytes,
+                Foreign::BigInteger(_) | Foreign::Object { .. } => return None,
+            },
+            Self::Null | Self::Decimal(_) | Self::Date(_) => return None,
+        })
+    }
+
+    /// Java's `equals` between two objects that are not the same one: as ours, but byte arrays differ, except as direct fields of structs.
+    pub fn java_equals(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Bytes(_), Self::Bytes(_)) => false,
+            (Self::Array(a), Self::Array(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.java_equals(b)),
+            (Self::Map(a), Self::Map(b)) => {
+                a.len() == b.len() && a.iter().all(|(k, v)| b.get(k).is_some_and(|other| v.java_equals(other)))
+            }
+            (Self::Struct(a), Self::Struct(b)) => {
+                let same = |(a, b): (&Self, &Self)| match (a, b) {
+                    (Self::Bytes(a), Self::Bytes(b)) => a == b,
+                    (a, b) => a.java_equals(b),
+                };
+                Schema::same(a.schema(), b.schema()) && a.values().iter().zip(b.values()).all(same)
+            }
+            (a, b) => a == b,
         }
     }
 

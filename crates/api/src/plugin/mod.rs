@@ -6,11 +6,13 @@
 
 pub mod blocking;
 mod connector;
+mod groups;
 mod sink;
 mod source;
 mod stage;
 
 pub use connector::{Connector, ConnectorContext, Descriptor, ExactlyOnceSupport, PluginKind, TransactionBoundaries};
+pub use groups::group_partitions;
 pub use sink::{ErrantRecordReporter, Offsets, Sink, SinkTask, SinkTaskContext};
 pub use source::{AckedRecord, Source, SourceOffsets, SourceTask, SourceTaskContext};
 pub use stage::{
