@@ -168,6 +168,14 @@ impl Consumer {
         self.find(partitions, OffsetSpec::End).await
     }
 
+    /// The offset behind the last record of each partition, also of open transactions and whatever the isolation level.
+    pub async fn log_end_offsets(
+        &self,
+        partitions: impl IntoIterator<Item = TopicPartition>,
+    ) -> Result<BTreeMap<TopicPartition, i64>, ConsumerError> {
+        self.find(partitions, OffsetSpec::LogEnd).await
+    }
+
     async fn find(
         &self,
         partitions: impl IntoIterator<Item = TopicPartition>,

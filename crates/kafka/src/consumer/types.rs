@@ -84,6 +84,13 @@ impl fmt::Debug for Subscription {
     }
 }
 
+impl OffsetSpec {
+    /// The isolation level that it is asked with.
+    pub(crate) fn isolation(self, usual: Isolation) -> Isolation {
+        if self == Self::LogEnd { Isolation::ReadUncommitted } else { usual }
+    }
+}
+
 /// What happened to the share of a member of a group.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RebalanceEvent {
@@ -134,6 +141,8 @@ pub enum OffsetSpec {
     Beginning,
     /// Behind the last record that the isolation level shows.
     End,
+    /// Behind the last record of all, also of open transactions.
+    LogEnd,
     /// The first record's whose timestamp is not older, in milliseconds since 1970.
     Timestamp(i64),
 }
@@ -143,7 +152,7 @@ impl OffsetSpec {
     pub(crate) fn code(self) -> i64 {
         match self {
             Self::Beginning => -2,
-            Self::End => -1,
+            Self::End | Self::LogEnd => -1,
             // Negative ones have other meanings on the wire.
             Self::Timestamp(at) => at.max(0),
         }

@@ -75,6 +75,7 @@ pub struct Unanswered;
 
 /// What happens to a member.
 #[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "moved once a request, never stored")]
 pub enum Input {
     /// Time passed.
     Tick,

@@ -37,6 +37,7 @@ pub struct RequestError {
 }
 
 /// Decodes a request from a frame (without its length). Byte fields of the request share the frame's memory.
+#[expect(clippy::result_large_err, reason = "an error ends the connection; nobody passes it on by the thousand")]
 pub fn decode_request(mut frame: Bytes) -> Result<DecodedRequest, RequestError> {
     let short = |len| RequestError { header: None, error: WireError::ShortHeader { len } };
     let Some(&[key_high, key_low, version_high, version_low]) = frame.first_chunk::<4>() else {

@@ -19,6 +19,9 @@ const CONSUMER: BrokerId = BrokerId(-1);
 /// Session epoch of a fetch outside of any session.
 const NO_SESSION: i32 = -1;
 
+/// What a fetch asks for: partition, its topic as requests have it, offset, leader epoch.
+type Wanted = (TopicPartition, StrBytes, i64, i32);
+
 /// A broker that is fetched from.
 #[derive(Debug, Default)]
 pub(super) struct Node {
@@ -70,7 +73,7 @@ impl ConsumerCore {
             return;
         }
         let limit = self.settings.max_partition_fetch_bytes.unsigned_abs() as usize;
-        let mut by_node: BTreeMap<i32, Option<Vec<(TopicPartition, StrBytes, i64, i32)>>> = BTreeMap::new();
+        let mut by_node: BTreeMap<i32, Option<Vec<Wanted>>> = BTreeMap::new();
         let mut leaderless = false;
         for (partition, state) in &self.partitions {
             if state.paused || state.in_flight || !matches!(state.position, Position::At(_)) || state.retry_at > now {
@@ -101,12 +104,7 @@ impl ConsumerCore {
         }
     }
 
-    fn send_fetch(
-        &mut self,
-        node: i32,
-        mut wanted: Vec<(TopicPartition, StrBytes, i64, i32)>,
-        effects: &mut Vec<Effect>,
-    ) {
+    fn send_fetch(&mut self, node: i32, mut wanted: Vec<Wanted>, effects: &mut Vec<Effect>) {
         self.turn = self.turn.wrapping_add(1);
         let turn = self.turn % wanted.len();
         wanted.rotate_left(turn);

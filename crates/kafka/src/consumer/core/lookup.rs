@@ -341,7 +341,8 @@ impl ConsumerCore {
 
     /// Asks the leaders for every offset that is wanted and not yet asked for.
     pub(super) fn send_lookups(&mut self, now: Duration, effects: &mut Vec<Effect>) {
-        let mut by_node: BTreeMap<i32, Vec<Asked>> = BTreeMap::new();
+        let usual = self.settings.isolation;
+        let mut by_node: BTreeMap<(i32, i8), Vec<Asked>> = BTreeMap::new();
         let mut leaderless = false;
         for (partition, state) in &self.partitions {
             if let Position::Ask(place) = state.position
@@ -352,7 +353,7 @@ impl ConsumerCore {
                     Some((node, _)) => {
                         self.lookups.resetting.insert(partition.clone());
                         let asked = Asked { partition: partition.clone(), place, call: None };
-                        by_node.entry(node).or_default().push(asked);
+                        by_node.entry((node, asked.place.isolation(usual).code())).or_default().push(asked);
                     }
                     None => leaderless = true,
                 }
@@ -367,7 +368,7 @@ impl ConsumerCore {
                     Some((node, _)) => {
                         *asked = true;
                         let asked = Asked { partition: partition.clone(), place: *place, call: Some(*call) };
-                        by_node.entry(node).or_default().push(asked);
+                        by_node.entry((node, asked.place.isolation(usual).code())).or_default().push(asked);
                     }
                     None => leaderless = true,
                 }
@@ -376,12 +377,12 @@ impl ConsumerCore {
         if leaderless {
             self.cluster.want(now);
         }
-        for (node, asked) in by_node {
-            self.send_list_offsets(node, asked, effects);
+        for ((node, isolation), asked) in by_node {
+            self.send_list_offsets(node, isolation, asked, effects);
         }
     }
 
-    fn send_list_offsets(&mut self, node: i32, asked: Vec<Asked>, effects: &mut Vec<Effect>) {
+    fn send_list_offsets(&mut self, node: i32, isolation: i8, asked: Vec<Asked>, effects: &mut Vec<Effect>) {
         // A request must not name a partition twice: two calls about one partition go in two requests.
         let (mut now, mut later) = (BTreeMap::new(), Vec::new());
         for entry in asked {
@@ -404,15 +405,13 @@ impl ConsumerCore {
                     .with_timestamp(asked.place.code()),
             );
         }
-        let request = ListOffsetsRequest::default()
-            .with_replica_id(CONSUMER)
-            .with_isolation_level(self.settings.isolation.code())
-            .with_topics(topics);
+        let request =
+            ListOffsetsRequest::default().with_replica_id(CONSUMER).with_isolation_level(isolation).with_topics(topics);
         let pending = Pending::ListOffsets { asked: now.into_values().collect() };
         let timeout = self.settings.request_timeout;
         self.send(Target::Node(node), RequestKind::ListOffsets(request), timeout, pending, effects);
         if !later.is_empty() {
-            self.send_list_offsets(node, later, effects);
+            self.send_list_offsets(node, isolation, later, effects);
         }
     }
 

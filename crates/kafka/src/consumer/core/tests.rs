@@ -386,9 +386,8 @@ impl World {
 
     /// Lets time pass until the next thing happens.
     fn advance(&mut self) {
-        let deadlines = self.processes.iter().filter(|process| process.alive).filter_map(|process| {
-            let tick = process.core.next_deadline(self.now).map_or(process.next_poll, |at| at.min(process.next_poll));
-            Some(tick)
+        let deadlines = self.processes.iter().filter(|process| process.alive).map(|process| {
+            process.core.next_deadline(self.now).map_or(process.next_poll, |at| at.min(process.next_poll))
         });
         let next = deadlines.chain(self.wire.iter().map(|(at, _)| *at)).min().unwrap().max(self.now + ms(1));
         self.now = next.min(self.now + ms(200));
