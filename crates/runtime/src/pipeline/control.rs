@@ -5,12 +5,16 @@
 #![expect(clippy::disallowed_methods, reason = "driver: waits for retries and deadlines by the clock")]
 
 use kurier_api::ConnectError;
+use parking_lot::Mutex;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use tokio::sync::{RwLock, RwLockReadGuard, watch};
+
+/// How long abandoning a life waits for a commit under way.
+const COMMIT_PATIENCE: Duration = Duration::from_secs(30);
 
 /// What a task shall do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,24 +76,27 @@ impl Activity {
 }
 
 /// The worker's end.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Orders {
     order: Arc<watch::Sender<Order>>,
     shared: Arc<Shared>,
 }
 
 /// The pipeline's end.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Control {
     order: watch::Receiver<Order>,
     shared: Arc<Shared>,
 }
 
-#[derive(Debug)]
+type Closer = Box<dyn FnOnce() + Send>;
+
 struct Shared {
     /// Whether the life counts; held while something is committed, so that abandoning waits for a commit under way.
     alive: RwLock<bool>,
     activity: AtomicU8,
+    /// What to do when the life is abandoned; none once it is.
+    closers: Mutex<Option<Vec<Closer>>>,
     /// Where timers run, since plugins wait on threads of their own.
     timers: Handle,
 }
@@ -98,7 +105,8 @@ struct Shared {
 pub fn orders(first: Order, timers: Handle) -> (Orders, Control) {
     let (sender, receiver) = watch::channel(first);
     let activity = AtomicU8::new(Activity::Starting as u8);
-    let shared = Arc::new(Shared { alive: RwLock::new(true), activity, timers });
+    let closers = Mutex::new(Some(Vec::new()));
+    let shared = Arc::new(Shared { alive: RwLock::new(true), activity, closers, timers });
     (Orders { order: Arc::new(sender), shared: shared.clone() }, Control { order: receiver, shared })
 }
 
@@ -115,9 +123,17 @@ impl Orders {
     }
 
     /// Declares the life void. Returns once nothing of it is being committed; nothing will be afterwards.
+    ///
+    /// A commit that does not end either is waited for no longer than [`COMMIT_PATIENCE`]: it may then still arrive, late but true.
     pub async fn abandon(&self) {
         self.give(Order::Stop);
-        *self.shared.alive.write().await = false;
+        match tokio::time::timeout(COMMIT_PATIENCE, self.shared.alive.write()).await {
+            Ok(mut alive) => *alive = false,
+            Err(_) => tracing::warn!("a commit of an abandoned task does not end"),
+        }
+        for close in self.shared.closers.lock().take().into_iter().flatten() {
+            close();
+        }
     }
 
     /// What the task was doing when it last said so.
@@ -180,6 +196,14 @@ impl Control {
             Ok(alive)
         } else {
             Err(ConnectError::connect("The task was abandoned because it did not stop in time"))
+        }
+    }
+
+    /// Has something done when this life is abandoned; at once if it is.
+    pub fn on_abandoned(&self, close: impl FnOnce() + Send + 'static) {
+        match &mut *self.shared.closers.lock() {
+            Some(closers) => closers.push(Box::new(close)),
+            None => close(),
         }
     }
 

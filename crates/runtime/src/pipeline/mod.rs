@@ -13,6 +13,7 @@ pub mod errors;
 pub mod ledger;
 pub mod outlet;
 pub mod progress;
+pub mod sink;
 pub mod source;
 pub mod stages;
 pub mod tolerance;

@@ -141,7 +141,7 @@ impl SourcePipeline {
     }
 
     /// Waits while the task is paused, until there is something to do.
-    async fn rest(&self, run: &Run) {
+    async fn rest(&mut self, run: &Run) {
         self.control.enter(Activity::Waiting);
         // While records are under way their acknowledgements have to be looked at.
         let busy = run.ledger.in_flight() > 0;
@@ -222,6 +222,7 @@ impl SourcePipeline {
         self.control.enter(Activity::Producing);
         self.counters.bytes.fetch_add(run.batch.bytes() as u64, Relaxed);
         if !run.batch.is_empty() {
+            drop(self.control.permit().await?); // What an abandoned task comes back with, its successor has read too.
             self.outlet
                 .send(&mut run.batch)
                 .await

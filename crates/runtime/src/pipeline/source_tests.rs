@@ -6,9 +6,9 @@ use crate::pipeline::stages::{Converters, TransformStage, Transforms};
 use crate::pipeline::tolerance::Tolerance;
 use crate::unit::{Epoch, UnitEvent, UnitId};
 use async_trait::async_trait;
+use kurier_api::Headers;
 use kurier_api::data::{Map, SchemaAndValue, SchemaRef, Value};
 use kurier_api::plugin::{Converter, HeaderConverter, Presence, Transform, Verdict};
-use kurier_api::Headers;
 use parking_lot::Mutex;
 use std::collections::VecDeque;
 use tokio::sync::mpsc;
@@ -291,10 +291,7 @@ async fn run(setting: Setting) -> (Vec<String>, Option<String>, Arc<TaskCounters
             refuses: setting.refuses,
             forgets: setting.forgets,
         }),
-        offsets: Arc::new(Store {
-            log: log.clone(),
-            failures: Mutex::new(setting.store_failures),
-        }),
+        offsets: Arc::new(Store { log: log.clone(), failures: Mutex::new(setting.store_failures) }),
         errors: Arc::new(ErrorReporter::new(id.clone(), tolerance, counters.clone(), None)),
         control,
         reports: Reports::new(UnitId::Task(id), Epoch(1), events),

@@ -3,8 +3,33 @@
 //! Later wins: what Connect sets itself, then `producer.`, `consumer.`, `admin.` of the worker, then `producer.override.` and so on of the connector. The
 //! ids are Java's, so that quotas and ACLs written for a Java worker fit. Pure.
 
+use crate::pipeline::outlet::Outlet;
+use crate::pipeline::topics::TopicAdmin;
 use crate::unit::TaskId;
+use kurier_api::ConnectError;
 use kurier_api::config::Props;
+use kurier_kafka::consumer::Consumer;
+
+/// Makes Kafka clients from properties. The clients live on the tokio runtime that they are made in.
+pub trait Clients: Send + Sync {
+    /// A producer.
+    ///
+    /// # Errors
+    /// `ConfigException` for properties that a producer cannot be made with.
+    fn outlet(&self, props: &Props) -> Result<Box<dyn Outlet>, ConnectError>;
+
+    /// What finds and creates topics.
+    ///
+    /// # Errors
+    /// `ConfigException` for properties that it cannot be made with.
+    fn topic_admin(&self, props: &Props) -> Result<Box<dyn TopicAdmin>, ConnectError>;
+
+    /// A consumer that reads nothing yet.
+    ///
+    /// # Errors
+    /// `ConfigException` for properties that a consumer cannot be made with.
+    fn consumer(&self, props: &Props) -> Result<Consumer, ConnectError>;
+}
 
 const MAX_LONG: &str = "9223372036854775807";
 const MAX_INT: &str = "2147483647";
