@@ -2,33 +2,11 @@
 //!
 //! They are the clients that people hold into it first, and they come with their own ideas of versions, sessions and metadata.
 
-use std::path::Path;
+mod common;
 
 use anyhow::Result;
-use kurier_broker::{Broker, BrokerConfig, RunningBroker};
+use common::Served;
 use kurier_harness::{Java, console_consume, console_produce, skip_without_java};
-
-/// A broker with a runtime of its own: the tools are processes, and waiting for them blocks.
-struct Served {
-    runtime: tokio::runtime::Runtime,
-    broker: RunningBroker,
-}
-
-impl Served {
-    fn start(folder: &Path) -> Result<Self> {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-        let broker = runtime.block_on(Broker::start(BrokerConfig::in_dir(folder)))?;
-        Ok(Self { runtime, broker })
-    }
-
-    fn address(&self) -> String {
-        self.broker.address().to_owned()
-    }
-
-    fn stop(self) -> Result<()> {
-        Ok(self.runtime.block_on(self.broker.stop())?)
-    }
-}
 
 fn topics(java: &Java, address: &str, args: &[&str]) -> Result<String> {
     tool(java, "org.apache.kafka.tools.TopicCommand", address, args)

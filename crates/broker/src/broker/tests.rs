@@ -1,7 +1,9 @@
 //! The core, driven by requests: what a client is told, what is there after a crash.
 
 mod crash;
+mod groups;
 mod records;
+mod transactions;
 
 use std::time::Duration;
 
