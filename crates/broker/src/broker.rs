@@ -213,6 +213,7 @@ impl Broker {
                 id
             }
         };
+        groups.resume(now.elapsed);
         topics.open_logs(&*store).map_err(failed)?;
         let address = (config.advertised_host.clone().unwrap_or_else(|| config.host.clone()), config.port);
         let next_housekeeping = now.elapsed + config.housekeeping_interval;

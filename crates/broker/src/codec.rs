@@ -3,6 +3,8 @@
 //! Numbers are big-endian, texts and lists carry their length. Reading never trusts a length: whatever does not fit in what is left is an
 //! error. Records carry a version where they may grow; this module knows none of them.
 
+use bytes::Bytes;
+
 /// The bytes are not what was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the entry is malformed")]
@@ -116,6 +118,11 @@ impl<'a> Reader<'a> {
     pub(crate) fn count(&mut self) -> Result<usize, Malformed> {
         let count = usize::try_from(self.i32()?).map_err(|_| Malformed)?;
         if count > self.rest.len() { Err(Malformed) } else { Ok(count) }
+    }
+
+    pub(crate) fn bytes(&mut self) -> Result<Bytes, Malformed> {
+        let count = self.count()?;
+        Ok(Bytes::copy_from_slice(self.take(count)?))
     }
 
     pub(crate) fn text(&mut self) -> Result<String, Malformed> {

@@ -2,8 +2,8 @@
 //!
 //! Pure: requests and time come in, answers and journal entries go out; nothing here looks at a protocol's metadata, so that groups of
 //! any protocol type (`consumer`, `connect`, …) are served alike. A join or a sync that has to wait for other members is kept as a
-//! [`Ticket`] with the member and answered later. Members live in memory: after a restart of the broker they join again, and the generation,
-//! which is kept, goes on from where it was, so that a member of before is never taken for one of now.
+//! [`Ticket`] with the member and answered later. Members of a stable generation are kept, so that a restart of the broker goes by unnoticed;
+//! a rebalance that was under way is forgotten, and its members are told to join again.
 //! Counterpart of Apache Kafka's `GroupCoordinator`. Read on in `member` (joining and leaving) and `offsets`.
 
 mod member;
@@ -18,7 +18,7 @@ use kafka_protocol::messages::ResponseKind;
 
 use crate::broker::{Ticket, code};
 use crate::config::BrokerConfig;
-use crate::journal::{CommittedOffset, Entry};
+use crate::journal::{CommittedOffset, Entry, MemberEntry};
 
 pub(crate) use member::JoinerInfo;
 pub(crate) use offsets::{Committer, MAX_OFFSET_METADATA};
@@ -163,6 +163,74 @@ impl Group {
         members.chain(pending).chain(self.rebalance_ends).chain(self.sync_ends).min()
     }
 
+    /// The members of a stable generation, for the journal.
+    fn members_entry(&self, group: &str) -> Option<Entry> {
+        if self.state != State::Stable {
+            return None;
+        }
+        let mut members: Vec<(&String, &Member)> = self.members.iter().collect();
+        members.sort_by_key(|(_, member)| member.order);
+        let members = members
+            .into_iter()
+            .map(|(id, member)| MemberEntry {
+                id: id.clone(),
+                instance_id: member.instance_id.clone(),
+                client_id: member.client_id.clone(),
+                client_host: member.client_host.clone(),
+                session_timeout_ms: i64::try_from(member.session_timeout.as_millis()).unwrap_or(i64::MAX),
+                rebalance_timeout_ms: i64::try_from(member.rebalance_timeout.as_millis()).unwrap_or(i64::MAX),
+                protocols: member.protocols.clone(),
+                assignment: member.assignment.clone(),
+            })
+            .collect();
+        Some(Entry::Members {
+            group: group.to_owned(),
+            protocol: self.protocol.clone().unwrap_or_default(),
+            leader: self.leader.clone().unwrap_or_default(),
+            members,
+        })
+    }
+
+    fn forget_members(&mut self) {
+        self.state = State::Empty;
+        self.protocol = None;
+        self.leader = None;
+        self.members.clear();
+        self.static_members.clear();
+    }
+
+    /// Takes members from the journal.
+    fn remember(&mut self, protocol: String, leader: String, members: Vec<MemberEntry>) {
+        self.forget_members();
+        if members.is_empty() {
+            return;
+        }
+        self.state = State::Stable;
+        self.protocol = Some(protocol);
+        self.leader = Some(leader);
+        let millis = |value: i64| Duration::from_millis(u64::try_from(value).unwrap_or(0));
+        for entry in members {
+            if let Some(instance) = &entry.instance_id {
+                self.static_members.insert(instance.clone(), entry.id.clone());
+            }
+            let member = Member {
+                instance_id: entry.instance_id,
+                client_id: entry.client_id,
+                client_host: entry.client_host,
+                session_timeout: millis(entry.session_timeout_ms),
+                rebalance_timeout: millis(entry.rebalance_timeout_ms),
+                protocols: entry.protocols,
+                assignment: entry.assignment,
+                expires: Duration::ZERO,
+                joining: None,
+                syncing: None,
+                order: self.next_order,
+            };
+            self.next_order += 1;
+            self.members.insert(entry.id, member);
+        }
+    }
+
     fn entry(&self, group: &str) -> Entry {
         Entry::Group {
             group: group.to_owned(),
@@ -213,6 +281,12 @@ impl Groups {
                 group.generation = generation;
                 group.protocol_type = protocol_type;
                 group.changed_ms = changed_ms;
+                group.forget_members();
+            }
+            Entry::Members { group, protocol, leader, members } => {
+                if let Some(group) = self.groups.get_mut(&group) {
+                    group.remember(protocol, leader, members);
+                }
             }
             Entry::GroupRemoved { group } => {
                 self.groups.remove(&group);
@@ -245,6 +319,7 @@ impl Groups {
     pub(crate) fn snapshot(&self, entries: &mut Vec<Entry>) {
         for (name, group) in &self.groups {
             entries.push(group.entry(name));
+            entries.extend(group.members_entry(name));
             for offset in group.offsets.values() {
                 entries.push(Entry::OffsetCommitted { group: name.clone(), offset: offset.clone() });
             }
@@ -256,6 +331,14 @@ impl Groups {
                 });
             }
         }
+    }
+
+    /// After the journal was played: members that are remembered have all of their time to be heard of again.
+    pub(crate) fn resume(&mut self, now: Duration) {
+        for member in self.groups.values_mut().flat_map(|group| group.members.values_mut()) {
+            member.expires = now + member.session_timeout;
+        }
+        self.reschedule();
     }
 
     /// Does what time asks for: members and ids lapse, rebalances end.

@@ -6,6 +6,7 @@
 
 use std::io;
 
+use bytes::Bytes;
 use uuid::Uuid;
 
 use crate::codec::{Malformed, Reader, Writer};
@@ -46,24 +47,89 @@ pub(crate) struct TransactionEntry {
     pub(crate) groups: Vec<String>,
 }
 
+/// A member of a group, as it was when its generation became stable.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct MemberEntry {
+    pub(crate) id: String,
+    pub(crate) instance_id: Option<String>,
+    pub(crate) client_id: String,
+    pub(crate) client_host: String,
+    pub(crate) session_timeout_ms: i64,
+    pub(crate) rebalance_timeout_ms: i64,
+    pub(crate) protocols: Vec<(String, Bytes)>,
+    pub(crate) assignment: Bytes,
+}
+
 /// One change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Entry {
-    Cluster { id: String },
-    TopicCreated { id: Uuid, name: String, partitions: i32, configs: Vec<(String, String)> },
-    TopicDeleted { id: Uuid },
-    PartitionsAdded { id: Uuid, partitions: i32 },
-    TopicConfigs { id: Uuid, configs: Vec<(String, String)> },
-    LogStart { id: Uuid, partition: i32, offset: i64 },
-    OffsetCommitted { group: String, offset: CommittedOffset },
-    OffsetRemoved { group: String, topic: String, partition: i32 },
-    Group { group: String, generation: i32, protocol_type: Option<String>, changed_ms: i64 },
-    GroupRemoved { group: String },
-    ProducerIds { next: i64 },
+    Cluster {
+        id: String,
+    },
+    TopicCreated {
+        id: Uuid,
+        name: String,
+        partitions: i32,
+        configs: Vec<(String, String)>,
+    },
+    TopicDeleted {
+        id: Uuid,
+    },
+    PartitionsAdded {
+        id: Uuid,
+        partitions: i32,
+    },
+    TopicConfigs {
+        id: Uuid,
+        configs: Vec<(String, String)>,
+    },
+    LogStart {
+        id: Uuid,
+        partition: i32,
+        offset: i64,
+    },
+    OffsetCommitted {
+        group: String,
+        offset: CommittedOffset,
+    },
+    OffsetRemoved {
+        group: String,
+        topic: String,
+        partition: i32,
+    },
+    Group {
+        group: String,
+        generation: i32,
+        protocol_type: Option<String>,
+        changed_ms: i64,
+    },
+    GroupRemoved {
+        group: String,
+    },
+    /// Members of the generation that the last `Group` entry began, in their order.
+    Members {
+        group: String,
+        protocol: String,
+        leader: String,
+        members: Vec<MemberEntry>,
+    },
+    ProducerIds {
+        next: i64,
+    },
     Transaction(TransactionEntry),
-    TransactionRemoved { id: String },
-    PendingOffsets { group: String, producer_id: i64, offsets: Vec<CommittedOffset> },
-    PendingOffsetsEnded { group: String, producer_id: i64, commit: bool },
+    TransactionRemoved {
+        id: String,
+    },
+    PendingOffsets {
+        group: String,
+        producer_id: i64,
+        offsets: Vec<CommittedOffset>,
+    },
+    PendingOffsetsEnded {
+        group: String,
+        producer_id: i64,
+        commit: bool,
+    },
 }
 
 impl CommittedOffset {
@@ -163,6 +229,14 @@ impl Entry {
                 out.count(offsets.len());
                 offsets.iter().for_each(|offset| offset.write(out));
             }
+            Self::Members { group, protocol, leader, members } => {
+                out.u8(16);
+                out.text(group);
+                out.text(protocol);
+                out.text(leader);
+                out.count(members.len());
+                members.iter().for_each(|member| member.write(out));
+            }
             Self::PendingOffsetsEnded { group, producer_id, commit } => {
                 out.u8(15);
                 out.text(group);
@@ -204,7 +278,43 @@ impl Entry {
                 offsets: (0..from.count()?).map(|_| CommittedOffset::read(from)).collect::<Result<_, _>>()?,
             },
             15 => Self::PendingOffsetsEnded { group: from.text()?, producer_id: from.i64()?, commit: from.bool()? },
+            16 => Self::Members {
+                group: from.text()?,
+                protocol: from.text()?,
+                leader: from.text()?,
+                members: (0..from.count()?).map(|_| MemberEntry::read(from)).collect::<Result<_, _>>()?,
+            },
             _ => return Err(Malformed),
+        })
+    }
+}
+
+impl MemberEntry {
+    fn write(&self, out: &mut Writer) {
+        out.text(&self.id);
+        out.optional_text(self.instance_id.as_deref());
+        out.text(&self.client_id);
+        out.text(&self.client_host);
+        out.i64(self.session_timeout_ms);
+        out.i64(self.rebalance_timeout_ms);
+        out.count(self.protocols.len());
+        for (name, metadata) in &self.protocols {
+            out.text(name);
+            out.bytes(metadata);
+        }
+        out.bytes(&self.assignment);
+    }
+
+    fn read(from: &mut Reader<'_>) -> Result<Self, Malformed> {
+        Ok(Self {
+            id: from.text()?,
+            instance_id: from.optional_text()?,
+            client_id: from.text()?,
+            client_host: from.text()?,
+            session_timeout_ms: from.i64()?,
+            rebalance_timeout_ms: from.i64()?,
+            protocols: (0..from.count()?).map(|_| Ok((from.text()?, from.bytes()?))).collect::<Result<_, _>>()?,
+            assignment: from.bytes()?,
         })
     }
 }
@@ -375,6 +485,21 @@ mod tests {
             Entry::OffsetCommitted { group: "g".into(), offset: offset.clone() },
             Entry::OffsetRemoved { group: "g".into(), topic: "t".into(), partition: 3 },
             Entry::Group { group: "g".into(), generation: 4, protocol_type: Some("consumer".into()), changed_ms: 1 },
+            Entry::Members {
+                group: "g".into(),
+                protocol: "range".into(),
+                leader: "m-1".into(),
+                members: vec![MemberEntry {
+                    id: "m-1".into(),
+                    instance_id: Some("i".into()),
+                    client_id: "c".into(),
+                    client_host: "/h".into(),
+                    session_timeout_ms: 1,
+                    rebalance_timeout_ms: 2,
+                    protocols: vec![("range".into(), Bytes::from_static(b"p"))],
+                    assignment: Bytes::from_static(b"a"),
+                }],
+            },
             Entry::ProducerIds { next: 1000 },
             Entry::Transaction(TransactionEntry {
                 id: "x".into(),

@@ -181,6 +181,7 @@ impl Groups {
                         member.assignment = assignments.remove(id).unwrap_or_default();
                     }
                     group.become_stable(now, effects);
+                    effects.entries.extend(group.members_entry(&request.group_id));
                 }
                 Ok(())
             }
@@ -462,6 +463,7 @@ impl Group {
         if self.state == State::Stable && unchanged && protocol_stays {
             self.touch(&id, context.now);
             // Nothing changes for the group: the member goes on with the assignment of the one before.
+            context.effects.entries.extend(self.members_entry(context.name));
             let mut response = self.join_response(&id);
             if was_leader {
                 if joiner.version >= SKIP_ASSIGNMENT_VERSION {

@@ -214,13 +214,39 @@ fn members_leave_and_the_group_is_told_of() {
 }
 
 #[test]
-fn generations_go_on_after_a_restart() {
+fn a_restart_of_the_broker_goes_by_unnoticed() {
     let mut rig = Rig::new(BrokerConfig::default());
-    pair(&mut rig);
+    let (leader, other, generation) = pair(&mut rig);
+    for _ in 0..2 {
+        rig.kill();
+        assert_eq!((leader.beat(&mut rig, generation), other.beat(&mut rig, generation)), (0, 0));
+        let asked = other.sync(&mut rig, generation, &[]);
+        assert_eq!(sync_answer(&mut rig, asked).unwrap().assignment, "right");
+        rig.pass(Duration::from_secs(9));
+    }
+    // Whoever does not come back is given up as ever, and generations go on.
+    rig.kill();
     rig.pass(Duration::from_secs(30));
     rig.kill();
+    assert_eq!(leader.beat(&mut rig, generation), ResponseError::UnknownMemberId.code());
     let mut member = Joiner::new(30);
     let joined = member.join(&mut rig);
-    let generation = join_answer(&mut rig, joined).expect("the members of before are gone").generation_id;
-    assert!(generation > 2, "{generation}");
+    let next = join_answer(&mut rig, joined).expect("the members of before are gone").generation_id;
+    assert!(next > generation, "{next}");
+}
+
+#[test]
+fn a_restart_within_a_rebalance_lets_members_join_again() {
+    let mut rig = Rig::new(BrokerConfig::default());
+    let (mut leader, mut other, generation) = pair(&mut rig);
+    let first = leader.join(&mut rig);
+    let second = other.join(&mut rig);
+    assert_eq!(join_answer(&mut rig, first).unwrap().generation_id, generation + 1);
+    assert_eq!(join_answer(&mut rig, second).unwrap().generation_id, generation + 1);
+    rig.kill();
+    let lost = other.sync(&mut rig, generation + 1, &[]);
+    assert_eq!(sync_answer(&mut rig, lost).unwrap().error_code, ResponseError::UnknownMemberId.code());
+    other.id.clear();
+    let joined = other.join(&mut rig);
+    assert!(join_answer(&mut rig, joined).unwrap().generation_id > generation + 1);
 }
