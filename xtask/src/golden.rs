@@ -7,7 +7,8 @@ use std::path::PathBuf;
 /// What to run and how much to show.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Folder of recorded cases (`*.jsonl`)
+    /// Folder of recorded cases (`*.jsonl`, `*.jsonl.zst`)
+    #[arg(default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/golden/cases"))]
     dir: PathBuf,
     /// Runs only cases whose id contains this
     #[arg(long)]

@@ -1,9 +1,18 @@
 //! One recorded case and a folder of them.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use kurier_api::config::Props;
 use serde_json::Value as Json;
 use std::path::{Path, PathBuf};
+
+/// How a packed file's name ends.
+const PACKED: &str = ".jsonl.zst";
+
+fn read_file(file: &Path) -> Result<String> {
+    let bytes = std::fs::read(file)?;
+    let is_packed = file.extension().is_some_and(|ext| ext == "zst");
+    Ok(String::from_utf8(if is_packed { zstd::decode_all(&bytes[..])? } else { bytes })?)
+}
 
 /// What Java did.
 #[derive(Clone, Debug)]
@@ -100,7 +109,7 @@ pub struct Suite {
 }
 
 impl Suite {
-    /// Reads every `*.jsonl` of a folder.
+    /// Reads every `*.jsonl` and `*.jsonl.zst` of a folder.
     ///
     /// # Errors
     /// If the folder cannot be read or a line is no case.
@@ -110,12 +119,18 @@ impl Suite {
             .collect::<Result<Vec<_>, _>>()?
             .into_iter()
             .map(|entry| entry.path())
-            .filter(|path| path.extension().is_some_and(|ext| ext == "jsonl"))
+            .filter(|path| {
+                let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+                name.ends_with(".jsonl") || name.ends_with(PACKED)
+            })
             .collect();
+        if files.is_empty() {
+            bail!("the folder {} has no file `*.jsonl` or `*{PACKED}`", dir.display());
+        }
         files.sort();
         let mut suite = Self::default();
         for file in files {
-            let text = std::fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
+            let text = read_file(&file).with_context(|| format!("cannot read {}", file.display()))?;
             suite.add_lines(&text).with_context(|| file.display().to_string())?;
         }
         Ok(suite)
