@@ -44,15 +44,6 @@ fn distributed_java_connect_moves_lines_and_goes_on_after_restarts_of_both() {
     let name = "distributed_java_connect_moves_lines_and_goes_on_after_restarts_of_both";
     let Some(java) = skip_without_java(name) else { return };
     let folder = tempfile::tempdir().unwrap();
-    let folder = folder.keep();
-    struct P(std::path::PathBuf);
-    impl P {
-        fn path(&self) -> &Path {
-            &self.0
-        }
-    }
-    let folder = P(folder);
-    eprintln!("{:?}", folder.path());
     let (input, output) = (folder.path().join("in.txt"), folder.path().join("out.txt"));
     fs::write(&input, "one\ntwo\n").unwrap();
     let served = Served::start(&folder.path().join("data")).unwrap();
@@ -83,6 +74,33 @@ fn distributed_java_connect_moves_lines_and_goes_on_after_restarts_of_both() {
         JavaConnect::distributed(&java, &folder.path().join("worker"), &properties(&served.address())).unwrap();
     append(&input, "four").unwrap();
     wait_for_lines(&output, &["one", "two", "three", "four"]).unwrap();
+    worker.stop().unwrap();
+    served.stop().unwrap();
+}
+
+#[test]
+fn standalone_java_connect_runs_on_the_broker() {
+    let Some(java) = skip_without_java("standalone_java_connect_runs_on_the_broker") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    fs::write(path("in.txt"), "uno\ndue\n").unwrap();
+    let served = Served::start(&path("data")).unwrap();
+    let connector = |class: &str, file: &str, topic: &str| {
+        let class = format!("org.apache.kafka.connect.file.{class}");
+        format!("name={class}\nconnector.class={class}\ntasks.max=1\nfile={}\n{topic}=righe\n", path(file).display())
+    };
+    fs::write(path("source.properties"), connector("FileStreamSourceConnector", "in.txt", "topic")).unwrap();
+    fs::write(path("sink.properties"), connector("FileStreamSinkConnector", "out.txt", "topics")).unwrap();
+    let properties = format!(
+        "bootstrap.servers={}\nkey.converter=org.apache.kafka.connect.json.JsonConverter\n\
+         value.converter=org.apache.kafka.connect.json.JsonConverter\noffset.storage.file.filename={}\n",
+        served.address(),
+        path("offsets").display()
+    );
+    let connectors = [path("source.properties"), path("sink.properties")];
+    let connectors: Vec<&Path> = connectors.iter().map(|path| path.as_path()).collect();
+    let mut worker = JavaConnect::standalone(&java, &path("worker"), &properties, &connectors).unwrap();
+    wait_for_lines(&path("out.txt"), &["uno", "due"]).unwrap();
     worker.stop().unwrap();
     served.stop().unwrap();
 }
