@@ -146,25 +146,18 @@ impl Shared {
     }
 
     pub(super) async fn poll(&self, deadline: Instant) -> Result<Polled, ConsumerError> {
+        // Also when the future is dropped: the application is off to other things then.
+        let _working = Working(self);
         loop {
             let wake = self.wake.notified();
             tokio::pin!(wake);
             // From here on no wake is missed.
             wake.as_mut().enable();
             let last = Instant::now() >= deadline;
-            let polled = self.with(|core, now, effects| match core.poll(now, effects) {
-                Ok(None) if last => {
-                    core.working(now, effects);
-                    Ok(Some(Polled::default()))
-                }
-                Ok(None) => Ok(None),
-                polled => {
-                    core.working(now, effects);
-                    polled
-                }
-            })?;
-            if let Some(polled) = polled {
-                return Ok(polled);
+            match self.with(|core, now, effects| core.poll(now, effects))? {
+                Some(polled) => return Ok(polled),
+                None if last => return Ok(Polled::default()),
+                None => {}
             }
             tokio::select! {
                 () = wake => {}
@@ -202,6 +195,15 @@ impl Shared {
     }
 }
 
+/// Says at the end of a poll that the application is at work.
+struct Working<'a>(&'a Shared);
+
+impl Drop for Working<'_> {
+    fn drop(&mut self) {
+        self.0.with(|core, now, effects| core.working(now, effects));
+    }
+}
+
 async fn run(shared: Arc<Shared>, transport: Arc<dyn Transport>) {
     let mut in_flight = FuturesUnordered::new();
     loop {
@@ -227,8 +229,9 @@ async fn run(shared: Arc<Shared>, transport: Arc<dyn Transport>) {
             state.armed
         };
         let sleep = async {
-            match armed {
-                Some(at) => tokio::time::sleep_until((shared.origin + at).into()).await,
+            // A time beyond the clock's range never comes.
+            match armed.and_then(|at| shared.origin.checked_add(at)) {
+                Some(at) => tokio::time::sleep_until(at.into()).await,
                 None => std::future::pending().await,
             }
         };

@@ -5,7 +5,7 @@ mod client;
 pub mod core;
 mod driver;
 mod fetched;
-mod properties;
+pub(crate) mod properties;
 mod settings;
 mod transport;
 mod types;

@@ -11,6 +11,8 @@ use super::transport::NetSettings;
 use super::{ConsumerError, Isolation, OffsetReset, Settings};
 use crate::group::GroupConfig;
 
+/// Longer times than this mean the same: never. It keeps arithmetic with deadlines in range.
+const LONGEST_MS: u64 = 100 * 365 * 24 * 3_600 * 1_000;
 /// The protocol type of consumers' groups.
 const PROTOCOL_TYPE: &str = "consumer";
 const PREFIX: &str = "org.apache.kafka.clients.consumer.";
@@ -54,9 +56,8 @@ pub struct ConsumerConfig {
 impl ConsumerConfig {
     /// Reads Java's property names.
     pub fn parse(properties: &BTreeMap<String, String>) -> Result<Self, ConsumerError> {
-        let mut keys = Keys { properties, seen: Vec::new(), problems: Vec::new() };
+        let mut keys = Keys::new(properties);
         let defaults = Settings::default();
-        let bootstrap = keys.bootstrap();
         let mut settings = Settings {
             isolation: keys.choice(
                 "isolation.level",
@@ -101,44 +102,55 @@ impl ConsumerConfig {
         if !protocol.eq_ignore_ascii_case("classic") {
             keys.refuse("group.protocol", protocol, "this client speaks the classic protocol only");
         }
-        let security = keys.text("security.protocol").unwrap_or("PLAINTEXT");
-        if !security.eq_ignore_ascii_case("PLAINTEXT") {
-            keys.refuse("security.protocol", security, "this client speaks PLAINTEXT only");
-        }
-        let net = NetSettings {
-            client_id: keys.text("client.id").unwrap_or_default().to_owned(),
-            setup_timeout: keys.millis("socket.connection.setup.timeout.ms", Duration::from_secs(10)),
-            reconnect_backoff: keys.millis("reconnect.backoff.ms", Duration::from_millis(50)),
-            reconnect_backoff_max: keys.millis("reconnect.backoff.max.ms", Duration::from_secs(1)),
-            bootstrap,
-        };
-        if !keys.problems.is_empty() {
-            return Err(ConsumerError::Config(keys.problems.join("\n")));
-        }
-        let known = |key: &String| keys.seen.contains(&key.as_str()) || UNUSED.contains(&key.as_str());
-        let unknown = properties.keys().filter(|key| !known(key)).cloned().collect();
+        let (net, unknown) = keys.finish(UNUSED).map_err(ConsumerError::Config)?;
         Ok(Self { settings, net, unknown })
     }
 }
 
-/// The properties while they are read.
-struct Keys<'a> {
+/// The properties of a client while they are read.
+pub(crate) struct Keys<'a> {
     properties: &'a BTreeMap<String, String>,
     seen: Vec<&'static str>,
     problems: Vec<String>,
 }
 
 impl<'a> Keys<'a> {
-    fn text(&mut self, key: &'static str) -> Option<&'a str> {
+    pub(crate) fn new(properties: &'a BTreeMap<String, String>) -> Self {
+        Self { properties, seen: Vec::new(), problems: Vec::new() }
+    }
+
+    /// Reads what all clients share; returns it with the keys that nobody has asked for and that are not `unused` either, or every problem there was.
+    pub(crate) fn finish(mut self, unused: &[&str]) -> Result<(NetSettings, Vec<String>), String> {
+        let bootstrap = self.bootstrap();
+        let security = self.text("security.protocol").unwrap_or("PLAINTEXT");
+        if !security.eq_ignore_ascii_case("PLAINTEXT") {
+            self.refuse("security.protocol", security, "this client speaks PLAINTEXT only");
+        }
+        let net = NetSettings {
+            client_id: self.text("client.id").unwrap_or_default().to_owned(),
+            setup_timeout: self.millis("socket.connection.setup.timeout.ms", Duration::from_secs(10)),
+            reconnect_backoff: self.millis("reconnect.backoff.ms", Duration::from_millis(50)),
+            reconnect_backoff_max: self.millis("reconnect.backoff.max.ms", Duration::from_secs(1)),
+            bootstrap,
+        };
+        if !self.problems.is_empty() {
+            return Err(self.problems.join("\n"));
+        }
+        let known = |key: &String| self.seen.contains(&key.as_str()) || unused.contains(&key.as_str());
+        let unknown = self.properties.keys().filter(|key| !known(key)).cloned().collect();
+        Ok((net, unknown))
+    }
+
+    pub(crate) fn text(&mut self, key: &'static str) -> Option<&'a str> {
         self.seen.push(key);
         self.properties.get(key).map(|value| value.trim()).filter(|value| !value.is_empty())
     }
 
-    fn refuse(&mut self, key: &str, value: &str, why: &str) {
+    pub(crate) fn refuse(&mut self, key: &str, value: &str, why: &str) {
         self.problems.push(format!("Invalid value {value} for configuration {key}: {why}"));
     }
 
-    fn number<T: FromStr + PartialOrd + std::fmt::Display + Copy>(
+    pub(crate) fn number<T: FromStr + PartialOrd + std::fmt::Display + Copy>(
         &mut self,
         key: &'static str,
         default: T,
@@ -158,12 +170,12 @@ impl<'a> Keys<'a> {
         }
     }
 
-    fn millis(&mut self, key: &'static str, default: Duration) -> Duration {
+    pub(crate) fn millis(&mut self, key: &'static str, default: Duration) -> Duration {
         let default = i64::try_from(default.as_millis()).unwrap_or(i64::MAX);
-        Duration::from_millis(self.number(key, default, 0).unsigned_abs())
+        Duration::from_millis(self.number(key, default, 0).unsigned_abs().min(LONGEST_MS))
     }
 
-    fn flag(&mut self, key: &'static str, default: bool) -> bool {
+    pub(crate) fn flag(&mut self, key: &'static str, default: bool) -> bool {
         match self.text(key) {
             None => default,
             Some(text) if text.eq_ignore_ascii_case("true") => true,
@@ -175,7 +187,7 @@ impl<'a> Keys<'a> {
         }
     }
 
-    fn choice<T: Copy>(&mut self, key: &'static str, default: T, choices: &[(&str, T)]) -> T {
+    pub(crate) fn choice<T: Copy>(&mut self, key: &'static str, default: T, choices: &[(&str, T)]) -> T {
         let Some(text) = self.text(key) else { return default };
         if let Some((_, value)) = choices.iter().find(|(name, _)| name.eq_ignore_ascii_case(text)) {
             return *value;
@@ -283,11 +295,11 @@ mod tests {
             ("security.protocol", "SSL"),
         ]);
         expect_test::expect![[r#"
-            Invalid value nowhere for configuration bootstrap.servers: expected host:port
             Invalid value middle for configuration auto.offset.reset: String must be one of: latest, earliest, none
             Invalid value -1 for configuration fetch.min.bytes: Value must be at least 0
             Invalid value perhaps for configuration check.crcs: Expected value to be either true or false
             Invalid value many for configuration max.poll.records: Not a number of type INT
+            Invalid value nowhere for configuration bootstrap.servers: expected host:port
             Invalid value SSL for configuration security.protocol: this client speaks PLAINTEXT only"#]]
         .assert_eq(&error.unwrap_err().to_string());
     }

@@ -66,7 +66,7 @@ fn versions(api: ApiKey) -> (i16, i16) {
     let all = api.valid_versions();
     match api {
         // From version 13 on topics have ids instead of names.
-        ApiKey::Fetch => (all.min, 12),
+        ApiKey::Fetch | ApiKey::Produce => (all.min, 12),
         ApiKey::OffsetCommit => (all.min, 9),
         // Groups and coordinators come in lists.
         ApiKey::OffsetFetch => (8, 9),
@@ -84,10 +84,10 @@ macro_rules! api_keys {
     };
 }
 
-/// The kind of a request that consumers send.
+/// The kind of a request, of those that consumers and logs send.
 fn api_key(request: &RequestKind) -> Option<ApiKey> {
     api_keys!(request; ApiVersions, Metadata, Fetch, ListOffsets, OffsetFetch, OffsetCommit, FindCoordinator, JoinGroup, SyncGroup, Heartbeat,
-        LeaveGroup)
+        LeaveGroup, Produce, CreateTopics, DescribeConfigs)
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

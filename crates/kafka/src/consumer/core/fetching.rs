@@ -137,7 +137,7 @@ impl ConsumerCore {
             .with_isolation_level(settings.isolation.code())
             .with_session_epoch(NO_SESSION)
             .with_topics(topics);
-        let timeout = settings.request_timeout.max(settings.fetch_max_wait * 2);
+        let timeout = settings.request_timeout.max(settings.fetch_max_wait.saturating_mul(2));
         self.fetching.entry(node).or_default().busy = true;
         self.send(Target::Node(node), RequestKind::Fetch(request), timeout, Pending::Fetch { node, asked }, effects);
     }
