@@ -361,3 +361,24 @@ fn shared_parts_point_into_the_batch() {
     assert_eq!(shared.as_ptr(), value.as_ptr());
     assert!(batch.bytes().as_ptr_range().contains(&shared.as_ptr()));
 }
+
+/// Whatever the cuts, the parts together are the whole, and each ends where the next begins.
+#[test]
+fn parts_of_a_batch_are_the_whole() {
+    let record = |n: u8| (i64::from(n), None, Some(vec![n; usize::from(n)]), vec![]);
+    let records: Vec<OwnedRecord> = (0..20).map(record).collect();
+    for from in [0, 7, 19, 20] {
+        for max in 1..25 {
+            let batch = Batch::parse(encode(&records, Compression::Lz4).seal()).unwrap();
+            let mut rest = batch.records(&mut Scratch::default()).unwrap();
+            let mut seen = Vec::new();
+            while rest.header().record_count > 0 {
+                let part = rest.split_front(from, max).unwrap();
+                let shown: Vec<i64> = part.iter_from(from).map(|record| record.unwrap().offset).collect();
+                assert!(shown.len() <= max && part.header().record_count > 0);
+                seen.extend(shown);
+            }
+            assert_eq!(seen, (from..20).collect::<Vec<i64>>(), "from {from}, {max} at a time");
+        }
+    }
+}

@@ -1,4 +1,34 @@
 //! The consumer: assigned partitions or a group's share, handed over as whole batches.
+//!
+//! [`Consumer`] is what an application has. It polls; what comes are batches that share the fetched buffer ([`FetchedBatch`]), or rebalances as
+//! values ([`RebalanceEvent`]). Of these only `Revoked` wants an answer, and the group waits for it:
+//!
+//! ```no_run
+//! # use std::time::{Duration, Instant};
+//! # use kurier_kafka::{batch::Scratch, consumer::*};
+//! # async fn run(config: ConsumerConfig) -> Result<(), ConsumerError> {
+//! let consumer = Consumer::new(config);
+//! consumer.subscribe(Subscription::Topics(vec!["orders".into()]))?;
+//! let mut scratch = Scratch::default();
+//! loop {
+//!     let polled = consumer.poll(Instant::now() + Duration::from_secs(1)).await?;
+//!     for batch in &polled.batches {
+//!         for record in &batch.open(&mut scratch)? {
+//!             println!("{:?}", record?.value);
+//!         }
+//!     }
+//!     for event in polled.events {
+//!         if let RebalanceEvent::Revoked(_) = event {
+//!             consumer.commit_positions().await?;
+//!             consumer.ack_revoked();
+//!         }
+//!     }
+//! }
+//! # }
+//! ```
+//!
+//! What is fetched, committed and owned is decided in [`core`], without IO; `driver` gives it a clock and a [`Transport`]. Nothing is committed by
+//! itself, and what keys and values mean is the caller's matter.
 
 mod assignor;
 mod client;

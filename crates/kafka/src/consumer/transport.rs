@@ -87,7 +87,7 @@ macro_rules! api_keys {
 /// The kind of a request, of those that consumers and logs send.
 fn api_key(request: &RequestKind) -> Option<ApiKey> {
     api_keys!(request; ApiVersions, Metadata, Fetch, ListOffsets, OffsetFetch, OffsetCommit, FindCoordinator, JoinGroup, SyncGroup, Heartbeat,
-        LeaveGroup, Produce, CreateTopics, DescribeConfigs)
+        LeaveGroup, Produce, InitProducerId, CreateTopics, DescribeConfigs)
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

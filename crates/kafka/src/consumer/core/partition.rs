@@ -269,3 +269,96 @@ impl Partition {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::batch::{Builder, BuilderOptions, set_base_offset};
+
+    fn batch(base: i64, records: usize) -> Vec<u8> {
+        let mut builder = Builder::new(BuilderOptions::default());
+        for _ in 0..records {
+            assert!(builder.try_push(1, Some(b"key"), Some(b"value"), &[]));
+        }
+        let mut bytes = builder.finish().unwrap().seal().to_vec();
+        set_base_offset(&mut bytes, base);
+        bytes
+    }
+
+    fn here() -> TopicPartition {
+        TopicPartition::new("t", 0)
+    }
+
+    /// Takes everything, `room` records at a time; the position only grows, and the end is reached or an error is.
+    fn check_take(bytes: Vec<u8>, room: usize, check_crcs: bool) -> usize {
+        let mut partition = Partition::new("t", Position::At(5));
+        let arrival = partition.store(5, bytes.into(), None, Isolation::ReadCommitted, check_crcs);
+        let (mut scratch, mut total, mut position) = (Scratch::with_limit(1 << 20), 0, 5);
+        while arrival == Arrival::Stored && partition.has_data() {
+            let mut out = Vec::new();
+            let result = partition.take(&here(), room, &mut scratch, &mut out);
+            for batch in &out {
+                let opened = batch.open(&mut scratch);
+                total += opened.iter().flat_map(|opened| opened.iter().map_while(Result::ok)).count();
+            }
+            let Position::At(now) = partition.position else { panic!("the position is known") };
+            assert!(now >= position);
+            position = now;
+            if result.is_err() {
+                assert!(!partition.has_data() && partition.buffered() == 0);
+            }
+        }
+        assert_eq!(partition.buffered(), 0);
+        total
+    }
+
+    proptest! {
+        #[test]
+        fn hostile_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..400), room in 1usize..10) {
+            check_take(bytes, room, false);
+        }
+
+        #[test]
+        fn damaged_batches_never_panic(
+            at in 0usize..300,
+            with in any::<u8>(),
+            cut in 0usize..300,
+            room in 1usize..10,
+            check_crcs in any::<bool>(),
+        ) {
+            let mut bytes = [batch(3, 6), batch(9, 1), batch(20, 9)].concat();
+            let len = bytes.len();
+            bytes[at % len] = with;
+            bytes.truncate(len - cut % len);
+            check_take(bytes, room, check_crcs);
+        }
+    }
+
+    #[test]
+    fn records_before_the_position_are_passed_over() {
+        for room in 1..20 {
+            assert_eq!(
+                check_take([batch(3, 6), batch(9, 1), batch(20, 9)].concat(), room, true),
+                14,
+                "{room} at a time"
+            );
+        }
+    }
+
+    #[test]
+    fn an_answer_about_another_place_is_dropped() {
+        let mut partition = Partition::new("t", Position::At(5));
+        let mut store =
+            |offset, bytes: Vec<u8>| partition.store(offset, bytes.into(), None, Isolation::ReadUncommitted, true);
+        assert_eq!(store(4, batch(4, 1)), Arrival::Nothing);
+        assert_eq!(store(5, Vec::new()), Arrival::Nothing);
+        assert_eq!(store(5, batch(5, 1)[..70].to_vec()), Arrival::Partial);
+        assert_eq!(store(5, batch(5, 3)), Arrival::Stored);
+        // The next one follows what is buffered.
+        assert_eq!(store(5, batch(5, 3)), Arrival::Nothing);
+        assert_eq!(store(8, batch(8, 3)), Arrival::Stored);
+        assert_eq!(partition.fetch_offset(), Some(11));
+    }
+}
