@@ -84,10 +84,13 @@ macro_rules! api_keys {
     };
 }
 
-/// The kind of a request, of those that consumers and logs send.
+/// The kind of a request, of those that clients send.
 fn api_key(request: &RequestKind) -> Option<ApiKey> {
-    api_keys!(request; ApiVersions, Metadata, Fetch, ListOffsets, OffsetFetch, OffsetCommit, FindCoordinator, JoinGroup, SyncGroup, Heartbeat,
-        LeaveGroup, Produce, InitProducerId, CreateTopics, DescribeConfigs)
+    api_keys!(request;
+        ApiVersions, Metadata, Fetch, ListOffsets, OffsetFetch, OffsetCommit, FindCoordinator, JoinGroup, SyncGroup, Heartbeat, LeaveGroup,
+        Produce, InitProducerId, AddPartitionsToTxn, AddOffsetsToTxn, TxnOffsetCommit, EndTxn, CreateTopics, DeleteTopics, CreatePartitions,
+        DescribeConfigs, IncrementalAlterConfigs, DeleteRecords, DescribeCluster, DescribeGroups, ListGroups, DeleteGroups, OffsetDelete,
+        DescribeAcls, CreateAcls, DeleteAcls)
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -1,0 +1,209 @@
+//! What a producer's decisions depend on, from Java's property names, with Java's defaults.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::ProducerError;
+use crate::batch::Compression;
+use crate::consumer::NetSettings;
+use crate::consumer::properties::Keys;
+
+/// Keys that mean nothing to this client though they do to Java's.
+const UNUSED: &[&str] = &[
+    "auto.include.jmx.reporter",
+    "client.dns.lookup",
+    "connections.max.idle.ms",
+    "enable.metrics.push",
+    "interceptor.classes",
+    "key.serializer",
+    "metadata.max.idle.ms",
+    "metadata.recovery.rebootstrap.trigger.ms",
+    "metadata.recovery.strategy",
+    "metric.reporters",
+    "metrics.num.samples",
+    "metrics.recording.level",
+    "metrics.sample.window.ms",
+    "partitioner.adaptive.partitioning.enable",
+    "partitioner.availability.timeout.ms",
+    "receive.buffer.bytes",
+    "retries",
+    "send.buffer.bytes",
+    "socket.connection.setup.timeout.max.ms",
+    "value.serializer",
+];
+
+/// Settings of a producer, parsed. The keys are those of Java's `ProducerConfig`.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// `acks`: −1 for all replicas in sync, 1 for the leader. 0 is taken as 1: who asks for acknowledgements wants them.
+    pub acks: i16,
+    /// `enable.idempotence`.
+    pub idempotent: bool,
+    /// `batch.size`.
+    pub batch_bytes: usize,
+    /// `linger.ms`.
+    pub linger: Duration,
+    /// `buffer.memory`.
+    pub buffer_bytes: usize,
+    /// `compression.type`.
+    pub compression: Compression,
+    /// `compression.<type>.level`; none for the default.
+    pub compression_level: Option<i32>,
+    /// `max.request.size`.
+    pub max_request_bytes: usize,
+    /// `max.in.flight.requests.per.connection`, here per partition. At most 5, and 1 without idempotence, so that order is kept.
+    pub max_in_flight: usize,
+    /// `request.timeout.ms`.
+    pub request_timeout: Duration,
+    /// `delivery.timeout.ms`.
+    pub delivery_timeout: Duration,
+    /// `max.block.ms`: how long a topic may stay unknown.
+    pub max_block: Duration,
+    /// `retry.backoff.ms`.
+    pub retry_backoff: Duration,
+    /// `retry.backoff.max.ms`.
+    pub retry_backoff_max: Duration,
+    /// `metadata.max.age.ms`.
+    pub metadata_max_age: Duration,
+    /// `partitioner.ignore.keys`.
+    pub ignore_keys: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            acks: -1,
+            idempotent: true,
+            batch_bytes: 16 << 10,
+            linger: Duration::from_millis(5),
+            buffer_bytes: 32 << 20,
+            compression: Compression::None,
+            compression_level: None,
+            max_request_bytes: 1 << 20,
+            max_in_flight: 5,
+            request_timeout: Duration::from_secs(30),
+            delivery_timeout: Duration::from_secs(120),
+            max_block: Duration::from_secs(60),
+            retry_backoff: Duration::from_millis(100),
+            retry_backoff_max: Duration::from_secs(1),
+            metadata_max_age: Duration::from_secs(300),
+            ignore_keys: false,
+        }
+    }
+}
+
+/// A producer's configuration, parsed.
+#[derive(Clone, Debug)]
+pub struct ProducerConfig {
+    /// For the core.
+    pub settings: Settings,
+    /// For connections.
+    pub net: NetSettings,
+    /// Keys that nobody knows.
+    pub unknown: Vec<String>,
+}
+
+impl ProducerConfig {
+    /// Reads Java's property names. Every problem is reported at once.
+    pub fn parse(properties: &BTreeMap<String, String>) -> Result<Self, ProducerError> {
+        let mut keys = Keys::new(properties);
+        let defaults = Settings::default();
+        let bytes = |n: i32| n.unsigned_abs() as usize;
+        let acks = keys.choice("acks", -1, &[("all", -1), ("-1", -1), ("1", 1), ("0", 1)]);
+        let wants_idempotence = keys.text("enable.idempotence").is_some();
+        let idempotent = keys.flag("enable.idempotence", acks == -1);
+        if wants_idempotence && idempotent && acks != -1 {
+            keys.refuse("acks", "1", "Must set acks to all in order to use the idempotent producer.");
+        }
+        let compression = keys.choice(
+            "compression.type",
+            Compression::None,
+            &[
+                ("none", Compression::None),
+                ("gzip", Compression::Gzip),
+                ("snappy", Compression::Snappy),
+                ("lz4", Compression::Lz4),
+                ("zstd", Compression::Zstd),
+            ],
+        );
+        let levels = [
+            (Compression::Gzip, keys.text("compression.gzip.level")),
+            (Compression::Lz4, keys.text("compression.lz4.level")),
+            (Compression::Zstd, keys.text("compression.zstd.level")),
+        ];
+        let mut compression_level = None;
+        for (of, text) in levels {
+            if let Some(text) = text.filter(|_| of == compression) {
+                match text.parse() {
+                    Ok(level) => compression_level = Some(level),
+                    Err(_) => keys.refuse("compression.level", text, "Not a number of type INT"),
+                }
+            }
+        }
+        if let Some(id) = keys.text("transactional.id") {
+            keys.refuse("transactional.id", id, "this client does not speak transactions yet");
+        }
+        let max_in_flight = bytes(keys.number("max.in.flight.requests.per.connection", 5, 1)).min(5);
+        let settings = Settings {
+            acks,
+            idempotent,
+            batch_bytes: bytes(keys.number("batch.size", defaults.batch_bytes as i32, 0)),
+            linger: keys.millis("linger.ms", defaults.linger),
+            buffer_bytes: usize::try_from(keys.number("buffer.memory", defaults.buffer_bytes as i64, 0))
+                .unwrap_or(usize::MAX),
+            compression,
+            compression_level,
+            max_request_bytes: bytes(keys.number("max.request.size", defaults.max_request_bytes as i32, 0)),
+            max_in_flight: if idempotent { max_in_flight } else { 1 },
+            request_timeout: keys.millis("request.timeout.ms", defaults.request_timeout),
+            delivery_timeout: keys.millis("delivery.timeout.ms", defaults.delivery_timeout),
+            max_block: keys.millis("max.block.ms", defaults.max_block),
+            retry_backoff: keys.millis("retry.backoff.ms", defaults.retry_backoff),
+            retry_backoff_max: keys.millis("retry.backoff.max.ms", defaults.retry_backoff_max),
+            metadata_max_age: keys.millis("metadata.max.age.ms", defaults.metadata_max_age),
+            ignore_keys: keys.flag("partitioner.ignore.keys", false),
+        };
+        let (net, unknown) = keys.finish(UNUSED).map_err(ProducerError::Config)?;
+        Ok(Self { settings, net, unknown })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(pairs: &[(&str, &str)]) -> Result<ProducerConfig, ProducerError> {
+        let with_default = [("bootstrap.servers", "h:1")];
+        let all = with_default.iter().chain(pairs);
+        ProducerConfig::parse(&all.map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect())
+    }
+
+    #[test]
+    fn javas_names_are_read() {
+        let config = parse(&[
+            ("acks", "1"),
+            ("batch.size", "100"),
+            ("max.block.ms", "9223372036854775807"),
+            ("compression.type", "zstd"),
+            ("compression.zstd.level", "3"),
+            ("producer.typo", "x"),
+        ])
+        .unwrap();
+        let settings = config.settings;
+        assert_eq!((settings.acks, settings.idempotent, settings.max_in_flight), (1, false, 1));
+        assert_eq!((settings.compression, settings.compression_level), (Compression::Zstd, Some(3)));
+        assert_eq!(config.unknown, ["producer.typo"]);
+        assert!(parse(&[]).unwrap().settings.idempotent);
+    }
+
+    #[test]
+    fn all_problems_are_reported_at_once() {
+        let error =
+            parse(&[("acks", "1"), ("enable.idempotence", "true"), ("linger.ms", "x"), ("transactional.id", "t")]);
+        expect_test::expect![[r#"
+            Invalid value 1 for configuration acks: Must set acks to all in order to use the idempotent producer.
+            Invalid value t for configuration transactional.id: this client does not speak transactions yet
+            Invalid value x for configuration linger.ms: Not a number of type INT"#]]
+        .assert_eq(&error.unwrap_err().to_string());
+    }
+}
