@@ -171,8 +171,8 @@ impl Charset {
             Self::Unicode(unicode) => Cow::Owned(unicode.decode(bytes)),
             Self::Other(encoding) => {
                 let (text, _) = encoding.decode_without_bom_handling(bytes);
-                // Bytes that a page leaves open are malformed in Java, control characters in browsers.
-                if encoding.is_single_byte() && text.contains(|c| ('\u{80}'..'\u{a0}').contains(&c)) {
+                // Bytes that a Windows page leaves open are malformed in Java, control characters in browsers.
+                if encoding.name().starts_with("windows-") && text.contains(|c| ('\u{80}'..'\u{a0}').contains(&c)) {
                     let open = |c| if ('\u{80}'..'\u{a0}').contains(&c) { '\u{fffd}' } else { c };
                     return text.chars().map(open).collect();
                 }

@@ -351,6 +351,18 @@ impl<'a> Lexer<'a> {
                     let (unit, length) = self.escape(&raw[at..])?;
                     units.push(unit);
                     at += length;
+                    if name && (0xd800..0xe000).contains(&unit) {
+                        // Jackson refuses a name with half a surrogate pair, but not a text.
+                        let Some(rest) = raw[at..].strip_prefix(b"\\") else {
+                            return self.error("half a surrogate pair in a name");
+                        };
+                        let (low, length) = self.escape(rest)?;
+                        if unit >= 0xdc00 || !(0xdc00..0xe000).contains(&low) {
+                            return self.error("half a surrogate pair in a name");
+                        }
+                        units.push(low);
+                        at += 1 + length;
+                    }
                 }
                 0..0x80 => units.push(first.into()),
                 0xc0..0xe0 => units.push(continuation(u32::from(first & 0x1f))? as u16),

@@ -257,3 +257,114 @@ impl<'a> Envelope<'a> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kurier_api::data::{Map, Schema, SchemaBuilder, Struct};
+    use proptest::prelude::*;
+
+    fn converter(schemas_enable: bool) -> JsonConverter {
+        JsonConverter::new(JsonConverterConfig { schemas_enable, ..JsonConverterConfig::default() }).unwrap()
+    }
+
+    fn written(converter: &mut JsonConverter, schema: Option<&SchemaRef>, value: &Value) -> String {
+        let mut out = Vec::new();
+        assert_eq!(converter.write(schema, value, &mut out).unwrap(), Presence::Bytes);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn a_record_is_written_with_its_schema() {
+        let schema = SchemaBuilder::structure()
+            .name("r")
+            .field("id", Schema::int32())
+            .field("note", Schema::optional_string())
+            .build()
+            .unwrap();
+        let value = Struct::from_values(schema.clone(), [Value::I32(7), Value::Null].into()).into();
+        let expected = concat!(
+            r#"{"schema":{"type":"struct","fields":[{"type":"int32","optional":false,"field":"id"},"#,
+            r#"{"type":"string","optional":true,"field":"note"}],"optional":false,"name":"r"},"#,
+            r#""payload":{"id":7,"note":null}}"#
+        );
+        let mut converter = converter(true);
+        // The second time goes by the cached plan, the second reading by the known beginning of the envelope.
+        for _ in 0..2 {
+            assert_eq!(written(&mut converter, Some(&schema), &value), expected);
+            let read = converter.read(Some(expected.as_bytes())).unwrap();
+            assert_eq!((read.schema.as_ref(), &read.value), (Some(&schema), &value));
+        }
+    }
+
+    #[test]
+    fn a_known_beginning_of_an_envelope_is_not_the_whole_of_it() {
+        let mut converter = converter(true);
+        let begin = r#"{"schema":{"type":"int32"},"payload":"#;
+        assert_eq!(converter.read(Some(format!("{begin}1}}").as_bytes())).unwrap().value, Value::I32(1));
+        let cases = [("2}", Some(Value::I32(2))), ("2,\"payload\":3}", Some(Value::I32(3))), ("2,\"x\":3}", None)];
+        for (end, value) in cases {
+            let read = converter.read(Some(format!("{begin}{end}").as_bytes()));
+            assert_eq!(read.ok().map(|read| read.value), value, "{end}");
+        }
+    }
+
+    #[test]
+    fn nesting_is_bounded_both_ways() {
+        for (depth, fits) in [(1000, true), (1001, false), (200_000, false)] {
+            let text = format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+            assert_eq!(converter(false).read(Some(text.as_bytes())).is_ok(), fits, "{depth}");
+        }
+        for (depth, fits) in [(1000, true), (1001, false)] {
+            let value = (1..depth).fold(Value::array([]), |inner, _| Value::array([inner]));
+            assert_eq!(converter(false).write(None, &value, &mut Vec::new()).is_ok(), fits, "{depth}");
+        }
+    }
+
+    fn any_value() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::Bool),
+            any::<i64>().prop_map(Value::I64),
+            any::<f64>().prop_filter("JSON has no such numbers", |n| n.is_finite() && *n != 0.0).prop_map(Value::F64),
+            any::<String>().prop_map(Value::from),
+        ];
+        leaf.prop_recursive(4, 40, 6, |inner| {
+            prop_oneof![
+                proptest::collection::vec(inner.clone(), 0..6).prop_map(Value::array),
+                proptest::collection::vec((any::<String>(), inner), 0..6).prop_map(|pairs| {
+                    let mut map = Map::hash();
+                    for (key, value) in pairs {
+                        map.insert(key, value);
+                    }
+                    map.into()
+                }),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn plain_values_are_read_as_they_were_written(value in any_value()) {
+            for schemas in [false, true] {
+                let mut converter = converter(schemas);
+                let mut out = Vec::new();
+                let presence = converter.write(None, &value, &mut out).unwrap();
+                prop_assert_eq!(presence == Presence::Null, value.is_null());
+                let bytes = (presence == Presence::Bytes).then_some(&out[..]);
+                prop_assert_eq!(&converter.read(bytes).unwrap().value, &value);
+            }
+        }
+
+        #[test]
+        fn no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..40), text in "[{}\\[\\]:,\"0-9a-z\\\\]{0,40}") {
+            for schemas in [false, true] {
+                let mut converter = converter(schemas);
+                converter.read(Some(&bytes)).ok();
+                converter.read(Some(text.as_bytes())).ok();
+                let schema = format!("{{\"schema\":{{\"type\":\"struct\",\"fields\":[]}},\"payload\":{text}}}");
+                converter.read(Some(schema.as_bytes())).ok();
+            }
+        }
+    }
+}

@@ -2,8 +2,6 @@
 
 use super::lexer::{Lexer, Number, Str, SyntaxError};
 use super::node::Node;
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use kurier_api::ConnectError;
 use kurier_api::data::{Decimal, Map, MapBuilder, MapOrder, Schema, SchemaRef, Struct, Type, Value, logical};
 
@@ -227,11 +225,44 @@ fn schemaless_object(lexer: &mut Lexer<'_>, depth: usize) -> Result<Value, Synta
     }
 }
 
-/// Java's Base64 text: padding is required, and no bits may be left over.
+/// Jackson's Base64: padding is required, but may stand in the middle; white space may stand between groups of four; left-over bits are ignored.
 fn decode_base64(text: &Str<'_>) -> Result<Vec<u8>, ConnectError> {
-    let refuse = |why: String| ConnectError::of_class("com.fasterxml.jackson.databind.exc.InvalidFormatException", why);
-    let text = text.as_utf8().ok_or_else(|| refuse("the text is no Base64".to_owned()))?;
-    STANDARD.decode(text).map_err(|error| refuse(error.to_string()))
+    let refuse = || {
+        ConnectError::of_class(
+            "com.fasterxml.jackson.databind.exc.InvalidFormatException",
+            "the text is no Base64; write groups of four characters with padding",
+        )
+    };
+    let text = text.as_utf8().ok_or_else(refuse)?.as_bytes();
+    let mut bytes = Vec::with_capacity(text.len() / 4 * 3);
+    let mut rest = text;
+    loop {
+        let blanks = rest.iter().take_while(|b| **b <= b' ').count();
+        rest = &rest[blanks..];
+        let Some((group, after)) = rest.split_at_checked(4) else {
+            return if rest.is_empty() { Ok(bytes) } else { Err(refuse()) };
+        };
+        let digits = group.iter().take_while(|b| base64_value(**b).is_some()).count();
+        let padding = group[digits..].iter().all(|b| *b == b'=');
+        if digits < 2 || !padding {
+            return Err(refuse());
+        }
+        let bits = group.iter().fold(0u32, |bits, b| bits << 6 | base64_value(*b).unwrap_or(0));
+        bytes.extend_from_slice(&bits.to_be_bytes()[1..digits]);
+        rest = after;
+    }
+}
+
+fn base64_value(digit: u8) -> Option<u32> {
+    let value = match digit {
+        b'A'..=b'Z' => digit - b'A',
+        b'a'..=b'z' => digit - b'a' + 26,
+        b'0'..=b'9' => digit - b'0' + 52,
+        b'+' => 62,
+        b'/' => 63,
+        _ => return None,
+    };
+    Some(value.into())
 }
 
 fn decimal(schema: &Schema, node: &Node<'_>) -> Result<Value, ConnectError> {

@@ -14,6 +14,9 @@ use num_traits::ToPrimitive;
 /// Containers inside containers that are read as such.
 const MAX_DEPTH: usize = 500;
 
+/// Characters of a number; a longer one is a string. Java has no bound, but its time grows with the square of the length.
+const MAX_NUMBER_LENGTH: usize = 100_000;
+
 /// The text is no container or no embedded value; who reads the container around it gives up too.
 struct NotReadable;
 
@@ -344,6 +347,9 @@ fn merge_schemas(a: &SchemaRef, b: &SchemaRef) -> Option<SchemaRef> {
 
 /// Java's `new BigDecimal(text)`: digits may be those of any script.
 pub(super) fn decimal(text: &str) -> Option<Decimal> {
+    if text.len() > MAX_NUMBER_LENGTH {
+        return None;
+    }
     if text.is_ascii() {
         return text.parse().ok();
     }
@@ -400,4 +406,47 @@ fn integral(decimal: &Decimal) -> Option<i64> {
     let power = BigInt::from(10).pow(decimal.scale as u32);
     let (whole, rest) = (&decimal.unscaled / &power, &decimal.unscaled % &power);
     if rest == BigInt::ZERO { whole.to_i64() } else { None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::values::time::Zone;
+    use proptest::prelude::*;
+
+    #[test]
+    fn deep_containers_are_strings() {
+        let values = Values::new(Zone::Utc);
+        let text = "[".repeat(100_000);
+        assert_eq!(values.parse_string(&text), string(&text));
+        let text = format!("{}{}", "[".repeat(400), "]".repeat(400));
+        assert_eq!(values.parse_string(&text).schema.unwrap().kind(), Type::Array);
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_some_value(text in "[\\[\\]{}:,\"\\\\ a0-9eE.+TZ-]{0,40}") {
+            let values = Values::new(Zone::Utc);
+            let parsed = values.parse_string(&text);
+            if let Some(schema) = &parsed.schema {
+                prop_assert!(schema.kind() != Type::Struct);
+            }
+        }
+
+        #[test]
+        fn what_is_written_is_read_again(n in any::<i64>(), key in "[a-z]{1,5}", ms in 1i64..4_000_000_000_000) {
+            let values = Values::new(Zone::Utc);
+            let list = Value::array([Value::text(&key), Value::text("x\"y")]);
+            let mut map = Map::linked();
+            map.insert(key.as_str(), Value::I64(n));
+            for value in [Value::I64(n), list, map.into(), Value::Date(ms)] {
+                let mut text = String::new();
+                values.append(&value, &mut text).unwrap();
+                let mut again = String::new();
+                values.append(&values.parse_string(&text).value, &mut again).unwrap();
+                // Escapes stay in the text that is read.
+                prop_assert_eq!(again.replace('\\', ""), text.replace('\\', ""));
+            }
+        }
+    }
 }

@@ -55,7 +55,7 @@ impl Zone {
         let Self::Other(zone) = self else { return wall_ms };
         let seconds = wall_ms.div_euclid(1000);
         let day = calendar_free_date(seconds.div_euclid(86_400));
-        let Some(day) = day else { return wall_ms - self.offset_ms(wall_ms) };
+        let Some(day) = day else { return wall_ms.wrapping_sub(self.offset_ms(wall_ms)) };
         let of_day = seconds.rem_euclid(86_400) as i32;
         let time = civil::time((of_day / 3600) as i8, (of_day / 60 % 60) as i8, (of_day % 60) as i8, 0);
         let offset = match zone.to_ambiguous_timestamp(day.to_datetime(time)).offset() {
@@ -63,7 +63,7 @@ impl Zone {
             AmbiguousOffset::Gap { before, .. } => before,
             AmbiguousOffset::Fold { after, .. } => after,
         };
-        wall_ms - i64::from(offset.seconds()) * 1000
+        wall_ms.wrapping_sub(i64::from(offset.seconds()) * 1000)
     }
 }
 
@@ -141,7 +141,8 @@ impl Pattern {
             ms_of_day = ((hour * 60 + minute) * 60 + second) * 1000 + milli;
         }
         let days = lenient_days(year, month, day, ms_of_day.div_euclid(DAY_MS));
-        Some(zone.instant_of_wall(days * DAY_MS + ms_of_day.rem_euclid(DAY_MS)))
+        // Years beyond 64 bits of milliseconds wrap around, as in Java.
+        Some(zone.instant_of_wall(days.wrapping_mul(DAY_MS).wrapping_add(ms_of_day.rem_euclid(DAY_MS))))
     }
 }
 
@@ -242,6 +243,14 @@ mod tests {
             (Pattern::Time, "14:34:54.346Z", Some(52_494_346)),
             (Pattern::Time, "14:34:54.3460", None),
             (Pattern::Timestamp, "2019-08-23T14:34:54.346Z", Some(1_566_570_894_346)),
+            (Pattern::Timestamp, "2147483647-1-1T0:0:0.00Z", Some(-6_019_000_092_841_406_464)),
+            (Pattern::Timestamp, "292278995-1-1T0:0:0.000Z", Some(-9_223_372_025_043_951_616)),
+            (Pattern::Timestamp, "1582-10-10T00:00:00.000Z", Some(-12_218_860_800_000)),
+            (Pattern::Date, "1582-10-04", Some(-12_219_379_200_000)),
+            (Pattern::Date, "1500-02-29", Some(-14_825_894_400_000)),
+            (Pattern::Date, "0000-01-01", Some(-62_167_392_000_000)),
+            (Pattern::Date, "1E3-01-01x", Some(-30_609_792_000_000)),
+            (Pattern::Date, "9-99999-99", Some(201_099_715_200_000)),
         ];
         for (pattern, text, expected) in cases {
             assert_eq!(pattern.read(text, &Zone::Utc), expected, "{text}");
