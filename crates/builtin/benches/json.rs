@@ -24,7 +24,7 @@ fn fields(i: usize) -> [(&'static str, Value); 6] {
         ("id", Value::I64(i as i64 * 7919)),
         ("name", Value::text(format!("sensor-{i:06}"))),
         ("temperature", Value::F64(20.0 + i as f64 / 7.0)),
-        ("ok", Value::Bool(i % 3 == 0)),
+        ("ok", Value::Bool(i.is_multiple_of(3))),
         ("at", Value::I64(1_566_570_894_346 + i as i64)),
         ("tag", Value::text("abcdefghij")),
     ]
