@@ -8,6 +8,10 @@
 //! Kafka's `KafkaBasedLog` and `TopicAdmin`.
 #![expect(clippy::disallowed_methods, reason = "driver: reads the clock, waits between tries")]
 
+mod client;
+
+pub use client::KafkaLogClient;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -67,7 +71,7 @@ pub struct LogClientError {
     pub retriable: bool,
 }
 
-/// Makes topics and writes records. Implemented over producer and administration.
+/// Makes topics and writes records. [`KafkaLogClient`] does it on a cluster; a test or a transactional writer may do it otherwise.
 pub trait LogClient: Send + Sync {
     /// Makes a topic unless it exists.
     fn create_topic(&self, topic: NewTopic) -> BoxFuture<'_, Result<Creation, LogClientError>>;
