@@ -1,6 +1,6 @@
 //! Runs recorded answers of Java Connect against our own classes.
 //!
-//! A case is a call of a Java class and its answer ([`case`]); [`notation`] turns what it says into our values and back. One file per kind
+//! A case is a call of a Java class and its answer ([`case`]); [`notation`] and [`records`] turn what it says into our values and back. One file per kind
 //! makes the call on our side: [`json`], [`converters`], [`values`], [`data`], [`transforms`], [`configdefs`], [`configparse`], [`providers`].
 //! [`compare`] says whether the answer is Java's. A class that we do not have yet is skipped only if `skipped-classes.txt` lists it.
 
@@ -13,6 +13,7 @@ pub mod data;
 pub mod json;
 pub mod notation;
 pub mod providers;
+pub mod records;
 pub mod report;
 pub mod transforms;
 pub mod values;

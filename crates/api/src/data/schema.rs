@@ -174,7 +174,7 @@ impl Schema {
         self.default.as_ref()
     }
 
-    /// The name; for logical types one of [`logical`].
+    /// The name; for logical types one of [`super::logical`].
     pub fn name(&self) -> Option<&str> {
         self.name.as_deref()
     }
