@@ -361,3 +361,100 @@ async fn read(mut frames: FrameReader<OwnedReadHalf>, waiting: Arc<Mutex<Option<
     }
     waiting.lock().take();
 }
+
+#[cfg(test)]
+mod tests {
+    use kafka_protocol::messages::{ApiVersionsResponse, MetadataRequest, MetadataResponse, api_versions_response};
+    use tokio::io::AsyncReadExt;
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::wire::{decode_request, encode_response};
+
+    /// A server that does with each connection what it is told.
+    async fn check_send<F: Future<Output = ()> + Send>(
+        serve: impl Fn(TcpStream) -> F + Send + 'static,
+        timeout: Duration,
+    ) -> Result<ResponseKind, TransportError> {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let server = tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                serve(stream).await;
+            }
+        });
+        let transport = TcpTransport::new(NetSettings::new(vec![("127.0.0.1".into(), port)]));
+        let request = Box::new(RequestKind::Metadata(MetadataRequest::default()));
+        let answer = transport.send(Target::Any, request, timeout).await;
+        server.abort();
+        answer
+    }
+
+    fn run<T>(test: impl Future<Output = T>) -> T {
+        tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(test)
+    }
+
+    /// Answers ApiVersions with a range for Metadata, and Metadata with `node`; version 3 of ApiVersions is refused if `old`.
+    async fn broker(stream: TcpStream, old: bool, metadata: (i16, i16)) {
+        let (reader, mut writer) = stream.into_split();
+        let mut frames = FrameReader::new(reader, 1 << 20);
+        while let Ok(Some(frame)) = frames.next().await {
+            let request = decode_request(frame).unwrap();
+            let (id, version) = (request.header.correlation_id, request.header.request_api_version);
+            let answer = match request.body {
+                RequestKind::ApiVersions(_) if old && version > 0 => {
+                    let refusal = ApiVersionsResponse::default().with_error_code(UNSUPPORTED_VERSION);
+                    encode_response(id, 0, &ResponseKind::ApiVersions(refusal))
+                }
+                RequestKind::ApiVersions(_) => {
+                    let range = api_versions_response::ApiVersion::default()
+                        .with_api_key(ApiKey::Metadata as i16)
+                        .with_min_version(metadata.0)
+                        .with_max_version(metadata.1);
+                    let answer = ApiVersionsResponse::default().with_api_keys(vec![range]);
+                    encode_response(id, version, &ResponseKind::ApiVersions(answer))
+                }
+                _ => {
+                    let answer = MetadataResponse::default().with_controller_id(i32::from(version).into());
+                    encode_response(id, version, &ResponseKind::Metadata(answer))
+                }
+            };
+            writer.write_all(&answer.unwrap()).await.unwrap();
+        }
+    }
+
+    #[test]
+    fn the_highest_common_version_is_spoken() {
+        for (old, range, spoken) in [(false, (0, 9), 9), (true, (0, 9), 9), (false, (12, 99), 13)] {
+            let answer = run(check_send(move |stream| broker(stream, old, range), Duration::from_secs(30))).unwrap();
+            let ResponseKind::Metadata(answer) = answer else { panic!("another answer") };
+            assert_eq!(answer.controller_id.0, spoken);
+        }
+        let refused = run(check_send(|stream| broker(stream, false, (98, 99)), Duration::from_secs(30))).unwrap_err();
+        assert!(matches!(refused, TransportError::Refused(_)), "{refused}");
+    }
+
+    #[test]
+    fn garbage_and_silence_are_no_answer() {
+        let garbage = |mut stream: TcpStream| async move {
+            // Not a frame that fits.
+            stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await.unwrap();
+            stream.shutdown().await.unwrap();
+        };
+        let hangs_up = |stream: TcpStream| async move { drop(stream) };
+        let nonsense = |mut stream: TcpStream| async move {
+            stream.write_all(&[0, 0, 0, 6, 0, 0, 0, 0, 0, 77]).await.unwrap();
+            let _ = stream.read(&mut [0; 1]).await;
+        };
+        let unanswered = |result| assert!(matches!(result, Err(TransportError::Unanswered)), "{result:?}");
+        unanswered(run(check_send(garbage, Duration::from_secs(30))));
+        unanswered(run(check_send(hangs_up, Duration::from_secs(30))));
+        unanswered(run(check_send(nonsense, Duration::from_secs(30))));
+        // Nobody answers: the caller's time ends the wait.
+        let silent = |mut stream: TcpStream| async move {
+            let mut sink = Vec::new();
+            let _ = stream.read_to_end(&mut sink).await;
+        };
+        unanswered(run(check_send(silent, Duration::from_millis(50))));
+    }
+}

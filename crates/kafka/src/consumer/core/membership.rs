@@ -137,7 +137,11 @@ impl ConsumerCore {
                 MemberEffect::Assign(request) => self.assign_shares(now, request, effects),
                 MemberEffect::Joined(membership) => self.joined(now, &membership, effects),
                 MemberEffect::Lost => self.lost(now, effects),
-                MemberEffect::Left => self.finish_close(effects),
+                MemberEffect::Left => {
+                    self.finish_close(effects);
+                    // Whoever subscribed again meanwhile can join now.
+                    effects.push(Effect::Wake);
+                }
                 MemberEffect::Failed(error) => self.membership_failed(error, effects),
             }
         }

@@ -767,3 +767,28 @@ fn a_member_that_does_not_poll_in_time_leaves() {
     world.processes[index].next_poll = world.now;
     assert!(world.run(ms(600_000), |world| world.processes[index].core.membership().is_some()));
 }
+
+/// Unsubscribing leaves; subscribing again, even before the answer to that, joins again and reads on at the committed offset.
+#[test]
+fn a_member_may_leave_and_come_back() {
+    let (mut world, index) = one_partition(in_group());
+    let subscribe = |world: &mut World| {
+        let subscription = Subscription::Topics(vec!["t".into()]);
+        world.with(index, |core, now, effects| core.subscribe(now, subscription, effects)).unwrap();
+    };
+    subscribe(&mut world);
+    assert!(world.run(ms(30_000), |world| world.processes[index].core.caught_up()));
+    let commit = world.commit_progress(index);
+    assert!(world.run(ms(60_000), |world| world.processes[index].done.iter().any(|(id, _)| *id == commit)));
+    let (_, first) = world.processes[index].core.membership().unwrap();
+    world.with(index, |core, now, effects| core.unsubscribe(now, effects));
+    assert!(world.processes[index].core.assignment().is_empty());
+    subscribe(&mut world);
+    let back = world.run(ms(200_000), |world| {
+        world.processes[index].core.caught_up()
+            && world.processes[index].core.membership().is_some_and(|(_, member)| member != first)
+    });
+    assert!(back);
+    assert_eq!(world.cluster.group.size(), 1);
+    assert_eq!(world.processes[index].seen[&partition(0)], world.cluster.logs[&partition(0)].all);
+}
