@@ -1,8 +1,8 @@
 //! The JSON converter: `org.apache.kafka.connect.json.JsonConverter`.
 //!
-//! Writing is one pass over a plan of the schema into the buffer ([`write`]); reading is one pass without a schema and goes by a tree with one
-//! ([`read`]). Schemas are known again by their pointer when writing and by their bytes when reading, so that a stream of records shares one
-//! schema. JSON is read by our own lexer ([`lexer`]), because Jackson's leniences and limits are part of the behaviour.
+//! Writing is one pass over a plan of the schema into the buffer (`write`); reading is one pass without a schema and goes by a tree with one
+//! (`read`). Schemas are known again by their pointer when writing and by their bytes when reading, so that a stream of records shares one
+//! schema. JSON is read by our own lexer (`lexer`), because Jackson's leniences and limits are part of the behaviour.
 
 mod config;
 mod lexer;
