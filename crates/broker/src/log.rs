@@ -241,7 +241,9 @@ impl PartitionLog {
             Some(last) if last.len() == 0 => false,
             Some(last) => {
                 let full = last.len() + next.size as u64 > config.segment_bytes;
-                let old = last.first_timestamp.is_some_and(|first| now_ms.saturating_sub(first) >= config.segment_ms);
+                // The records' own clock counts, so that old records that are written now do not get a segment each.
+                let newest = if config.log_append_time { now_ms } else { next.max_timestamp };
+                let old = last.first_timestamp.is_some_and(|first| newest.saturating_sub(first) >= config.segment_ms);
                 full || old || next.last_offset() - last.base_offset > i64::from(i32::MAX)
             }
         };
@@ -445,6 +447,7 @@ impl PartitionLog {
         for segment in &self.segments {
             let too_old = config.retention_ms >= 0
                 && segment.len() > 0
+                && segment.max_timestamp >= 0
                 && segment.max_timestamp < now_ms.saturating_sub(config.retention_ms);
             let too_much =
                 config.retention_bytes >= 0 && size.saturating_sub(segment.len()) >= config.retention_bytes as u64;

@@ -40,7 +40,7 @@ pub(super) struct Segment {
     pub(super) max_timestamp: i64,
     /// Base offset of the batch with the largest timestamp.
     max_timestamp_at: i64,
-    /// Largest timestamp of the first batch: the age of the segment counts from it.
+    /// Largest timestamp of the first batch that has one: the age of the segment counts from it.
     pub(super) first_timestamp: Option<i64>,
     /// Batches were removed by compaction up to here: the segment has been cleaned.
     pub(super) clean: bool,
@@ -140,7 +140,9 @@ impl Segment {
             self.max_timestamp = header.max_timestamp;
             self.max_timestamp_at = header.base_offset;
         }
-        self.first_timestamp.get_or_insert(header.max_timestamp);
+        if header.max_timestamp >= 0 {
+            self.first_timestamp.get_or_insert(header.max_timestamp);
+        }
         self.next_offset = header.next_offset();
     }
 

@@ -207,6 +207,20 @@ fn old_data_goes_by_time_and_by_size_and_offsets_go_on() {
 }
 
 #[test]
+fn old_records_and_records_without_time_share_segments() {
+    for timestamp in [-1, 5, 1_600_000_000_000] {
+        let mut rig = Rig::new(BrokerConfig::default());
+        rig.create_topic("t", 1, &[("segment.ms", "1000"), ("retention.ms", "-1")]);
+        for _ in 0..10 {
+            assert_eq!(rig.produce("t", 0, keyed(&[(None, Some("a"))], timestamp, Stamp::NONE)).error_code, 0);
+            rig.pass(Duration::from_secs(60));
+        }
+        let segments = rig.store.files().iter().filter(|(path, _)| path.ends_with(".log")).count();
+        assert_eq!(segments, 1, "timestamp {timestamp}");
+    }
+}
+
+#[test]
 fn compaction_keeps_the_last_value_of_every_key_and_tombstones_for_their_time() {
     let mut rig = Rig::new(BrokerConfig::default());
     let configs = [
