@@ -385,6 +385,16 @@ impl Journal {
         }
         if !rest.is_empty() {
             let kept = file.len() - rest.len() as u64;
+            if (1..rest.len()).any(|at| next_entry(&rest[at..]).is_some()) {
+                // No crash leaves this. To go on would forget topics, and their records with them.
+                return Err(io::Error::new(
+                    io::ErrorKind::InvalidData,
+                    format!(
+                        "the file `{PATH}` is damaged after byte {kept}, with sound entries behind; bring back a copy of the folder, \
+                         or cut the file to {kept} bytes to lose all later changes of topics, offsets and groups"
+                    ),
+                ));
+            }
             tracing::warn!(
                 "cut {} bytes after position {kept} of the journal: the last entry is not whole; a crash before an acknowledgement leaves such a tail",
                 rest.len()
@@ -543,6 +553,24 @@ mod tests {
             let whole = ends.iter().filter(|end| **end <= cut).count() - 1;
             assert_eq!(played(&copy), entries[..whole], "cut at {cut}");
             assert_eq!(copy.files().first().map_or(0, |file| file.1), ends[whole], "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn damage_in_the_middle_is_not_taken_for_a_crash() {
+        let store = MemoryStore::new();
+        let mut journal = Journal::open(&store, |_| {}).unwrap();
+        journal.append(&entries()).unwrap();
+        let len = usize::try_from(journal.file.len()).unwrap();
+        let sound = journal.file.read(0, len).unwrap();
+        for at in (0..len / 2).step_by(7) {
+            let mut bytes = sound.to_vec();
+            bytes[at] ^= 0x40;
+            let damaged = MemoryStore::new();
+            damaged.open(PATH).unwrap().append(&[&bytes]).unwrap();
+            let error = Journal::open(&damaged, |_| {}).err().expect("damage is told").to_string();
+            assert!(error.contains("damaged after byte"), "{error}");
+            assert_eq!(damaged.files()[0].1, len as u64, "nothing is cut");
         }
     }
 

@@ -20,6 +20,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
+use tokio::signal::unix::SignalKind;
 use tokio::sync::{Semaphore, oneshot, watch};
 
 use crate::broker::{Broker, ConnectionId, OpenError};
@@ -72,6 +73,7 @@ pub struct RunningBroker {
 impl Broker {
     /// Starts a broker that listens for clients. The current tokio runtime serves its connections, a thread of its own does the rest.
     pub async fn start(config: BrokerConfig) -> Result<RunningBroker, StartError> {
+        survive_file_size_limit();
         let listener = listen(&config).await?;
         let local =
             listener.local_addr().map_err(|source| StartError::Listen { address: config.host.clone(), source })?;
@@ -138,6 +140,15 @@ impl RunningBroker {
 impl Drop for RunningBroker {
     fn drop(&mut self) {
         self.shutdown.send_replace(true);
+    }
+}
+
+/// A file that would exceed the process's limit (`ulimit -f`) is to be an error of the write, as a full disk is, and not the end of the process.
+fn survive_file_size_limit() {
+    let signal = SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw());
+    // That somebody listens is what matters; the signal itself says nothing that the write does not say.
+    if let Err(error) = tokio::signal::unix::signal(signal) {
+        tracing::debug!("cannot listen for SIGXFSZ: {error}");
     }
 }
 
