@@ -3,7 +3,8 @@
 //! Records wait per partition: in an open batch, in finished ones, and in those that fly. Up to [`Settings::max_in_flight`] batches of a partition fly at
 //! once. Order is kept like this: once a batch has to be sent again, nothing new of its partition leaves; when all answers are in, what is to be sent
 //! again goes first, one at a time, under its old sequence numbers, so that the broker knows it again if it has it already. A batch that is given up
-//! leaves a gap that no later sequence number may follow; the producer then takes a new id and counts from 0.
+//! leaves a gap that no later sequence number may follow; the producer then takes a new id and counts from 0, but not before everything that may have
+//! arrived under the old one is answered for.
 //!
 //! What comes out: [`Effect`]s for the driver, [`Delivery`]s for the user. Bounded by [`Settings::buffer_bytes`]: [`ProducerCore::append`] takes
 //! nothing while that is full.
@@ -88,6 +89,8 @@ struct Topic {
     sticky: Sticky,
     /// Since when records wait for it.
     unknown_since: Option<Duration>,
+    /// Since when a record waits for a partition that it does not have.
+    narrow_since: Option<Duration>,
     /// Why nothing can be sent there.
     refused: Option<DeliveryError>,
 }
@@ -100,6 +103,8 @@ struct Partition {
     next_sequence: i32,
     retry_at: Duration,
     failures: u32,
+    /// A sequence number is missing at the broker: what waits here has not arrived and cannot under this producer id.
+    broken: bool,
 }
 
 /// A batch that takes records.
@@ -118,13 +123,19 @@ struct Packed {
     created: Duration,
     /// Its first sequence number, once it was sent.
     sequence: Option<i32>,
+    /// It was sent again while nothing else of its partition was under way, so that nothing can have overtaken it.
+    alone: bool,
 }
 
 #[derive(Debug)]
-struct Flying {
-    packed: Packed,
-    /// The request that carries it; none if it has to be sent again.
-    request: Option<RequestId>,
+enum Flying {
+    /// This request carries it.
+    Sent(Packed, RequestId),
+    /// It has to be sent again.
+    Failed(Packed),
+    /// It has arrived before an older one. It keeps its place, so that no more than `max_in_flight` batches ever follow one that may have to be
+    /// sent again: the broker recognises only the last five.
+    Arrived,
 }
 
 /// The tickets of a batch, in order.
@@ -144,8 +155,6 @@ pub struct ProducerCore {
     topics: HashMap<Arc<str>, Topic>,
     partitions: BTreeMap<TopicPartition, Partition>,
     producer: Option<(i64, i16)>,
-    /// The producer id cannot be used any longer.
-    renew: bool,
     asked: BTreeMap<RequestId, Asked>,
     next_request: u64,
     buffered: usize,
@@ -167,7 +176,6 @@ impl ProducerCore {
             topics: HashMap::new(),
             partitions: BTreeMap::new(),
             producer: None,
-            renew: false,
             asked: BTreeMap::new(),
             next_request: 0,
             buffered: 0,
@@ -255,11 +263,12 @@ impl ProducerCore {
             (Some(partition), _) if (0..count).contains(&partition) => Some(Some(partition)),
             (Some(partition), _) => {
                 // Java waits for a partition that does not exist until `max.block.ms` is over; it may be added.
-                let since = *topic.unknown_since.get_or_insert(now);
+                let since = *topic.narrow_since.get_or_insert(now);
                 if now.saturating_sub(since) < self.settings.max_block {
                     self.want_metadata(now);
                     return None;
                 }
+                topic.narrow_since = None;
                 let patience = self.settings.max_block.as_millis();
                 let message = format!(
                     "Partition {partition} of topic {} with partition count {count} is not present in metadata after {patience} ms.",
@@ -352,7 +361,7 @@ impl ProducerCore {
         let metadata = (!asks(|a| matches!(a, Asked::Metadata)))
             .then(|| if self.metadata_wanted { self.metadata_at } else { self.metadata_stale_at });
         let id = (self.needs_id() && !asks(|a| matches!(a, Asked::ProducerId))).then_some(self.id_at);
-        let unknown = self.topics.values().filter_map(|topic| topic.unknown_since);
+        let unknown = self.topics.values().flat_map(|topic| [topic.unknown_since, topic.narrow_since]).flatten();
         let unknown = unknown.map(|since| since.saturating_add(self.settings.max_block));
         let partitions = self.partitions.values().flat_map(|partition| {
             let linger = partition.open.as_ref().map(|open| open.since.saturating_add(self.settings.linger));
@@ -468,25 +477,33 @@ impl ProducerCore {
         complete
     }
 
+    /// Whether the producer id cannot be used any longer.
+    fn renews(&self) -> bool {
+        self.settings.idempotent
+            && self.producer.is_some()
+            && self.partitions.values().any(|partition| partition.broken)
+    }
+
     fn needs_id(&self) -> bool {
         self.settings.idempotent && self.producer.is_none() && !self.partitions.is_empty()
     }
 
     fn ask_id(&mut self, now: Duration, effects: &mut Vec<Effect>) {
-        if self.renew && !self.partitions.values().any(Partition::is_flying) {
-            // Every answer is in: what waits is sent under a new id, with new numbers.
-            self.renew = false;
+        if self.renews() && !self.partitions.values().any(Partition::is_unsure) {
+            // Nothing waits that may have arrived under the old id: all of it is sent under a new one, with new numbers.
             self.producer = None;
             for partition in self.partitions.values_mut() {
                 partition.next_sequence = 0;
+                partition.broken = false;
                 for packed in &mut partition.ready {
-                    packed.sequence = None;
+                    (packed.sequence, packed.alone) = (None, false);
                 }
             }
         }
         let asks = self.asked.values().any(|asked| matches!(asked, Asked::ProducerId));
         if self.needs_id() && self.id_at <= now && !asks {
             let request = InitProducerIdRequest::default()
+                .with_transactional_id(None)
                 .with_transaction_timeout_ms(i32::MAX)
                 .with_producer_id(ProducerId(-1))
                 .with_producer_epoch(-1);
@@ -524,7 +541,7 @@ impl ProducerCore {
             while let Some(packed) =
                 partition.ready.pop_front_if(|packed| packed.created.saturating_add(timeout) <= now)
             {
-                self.renew |= packed.sequence.is_some();
+                partition.broken |= packed.sequence.is_some();
                 let count = packed.batch.record_count();
                 let message = format!(
                     "Expiring {count} record(s) for {place}:{} ms has passed since batch creation",
@@ -537,16 +554,18 @@ impl ProducerCore {
     }
 
     fn produce(&mut self, now: Duration, effects: &mut Vec<Effect>) {
-        if self.renew || (self.settings.idempotent && self.producer.is_none()) {
+        if self.settings.idempotent && self.producer.is_none() {
             return;
         }
+        let renews = self.renews();
         loop {
             // One request a broker takes one batch of each of its partitions; as long as something leaves, there may be more.
             let mut requests: BTreeMap<i32, Vec<(TopicPartition, Bytes)>> = BTreeMap::new();
             let mut sizes: BTreeMap<i32, usize> = BTreeMap::new();
+            let mut leaving: Vec<(TopicPartition, Packed)> = Vec::new();
             let mut leaderless = false;
             for (place, partition) in &mut self.partitions {
-                if !partition.may_send(now, &self.settings) {
+                if !partition.may_send(now, &self.settings) || (renews && (partition.broken || !partition.repeats())) {
                     continue;
                 }
                 let Some(&leader) = self.topics.get(&place.topic).and_then(|topic| topic.leaders.get(&place.partition))
@@ -560,6 +579,7 @@ impl ProducerCore {
                 let size = sizes.entry(leader).or_default();
                 let fits = |packed: &mut Packed| *size == 0 || *size + packed.batch.len() <= REQUEST_BYTES;
                 let Some(mut packed) = partition.ready.pop_front_if(fits) else { continue };
+                packed.alone = packed.sequence.is_some();
                 let stamp = self.producer.map_or(Stamp::NONE, |(producer_id, producer_epoch)| {
                     let base_sequence = packed.sequence.unwrap_or(partition.next_sequence);
                     Stamp { producer_id, producer_epoch, base_sequence, transactional: false }
@@ -572,8 +592,7 @@ impl ProducerCore {
                 let bytes = packed.batch.seal();
                 *size += bytes.len();
                 requests.entry(leader).or_default().push((place.clone(), bytes));
-                // The request is known in a moment; see below.
-                partition.flying.push_back(Flying { packed, request: None });
+                leaving.push((place.clone(), packed));
             }
             if leaderless {
                 self.want_metadata(now);
@@ -582,19 +601,16 @@ impl ProducerCore {
             if requests.is_empty() {
                 return;
             }
+            let mut carriers: BTreeMap<TopicPartition, RequestId> = BTreeMap::new();
             for (leader, batches) in requests {
                 let places: Vec<_> = batches.iter().map(|(place, _)| place.clone()).collect();
-                let request = produce_request(&self.settings, batches);
-                let id = self.request(
-                    Asked::Produce(places.clone()),
-                    Target::Node(leader),
-                    RequestKind::Produce(request),
-                    effects,
-                );
-                for place in &places {
-                    if let Some(flying) = self.partitions.get_mut(place).and_then(|p| p.flying.back_mut()) {
-                        flying.request = Some(id);
-                    }
+                let request = RequestKind::Produce(produce_request(&self.settings, batches));
+                let id = self.request(Asked::Produce(places.clone()), Target::Node(leader), request, effects);
+                carriers.extend(places.into_iter().map(|place| (place, id)));
+            }
+            for (place, packed) in leaving {
+                if let (Some(partition), Some(id)) = (self.partitions.get_mut(&place), carriers.get(&place)) {
+                    partition.flying.push_back(Flying::Sent(packed, *id));
                 }
             }
         }
@@ -630,47 +646,43 @@ impl ProducerCore {
         let failures = self.partitions.get(place).map_or(0, |partition| partition.failures);
         let retry_at = now.saturating_add(self.backoff(failures));
         let Some(partition) = self.partitions.get_mut(place) else { return };
-        let Some(at) = partition.flying.iter().position(|flying| flying.request == Some(id)) else { return };
+        let carried = |flying: &Flying| matches!(flying, Flying::Sent(_, request) if *request == id);
+        let Some(at) = partition.flying.iter().position(carried) else { return };
+        let Some(slot) = partition.flying.get_mut(at) else { return };
+        let Flying::Sent(packed, _) = std::mem::replace(slot, Flying::Arrived) else { return };
         let error = match answer {
             Some(answer) => ResponseError::try_from_code(answer.error_code),
             None => Some(ResponseError::NetworkException),
         };
-        let verdict = verdict(error, at == 0, partition.flying[at].packed.batch.record_count());
-        match verdict {
+        match verdict(error, packed.alone, packed.batch.record_count()) {
             Verdict::Delivered => {
-                let Some(flying) = partition.flying.remove(at) else { return };
                 partition.failures = 0;
                 let base = answer.map_or(-1, |answer| answer.base_offset);
-                deliver(flying.packed, place, base, &mut self.buffered, &mut self.deliveries);
+                deliver(packed, place, base, &mut self.buffered, &mut self.deliveries);
             }
-            Verdict::Retry { metadata } => {
-                partition.flying[at].request = None;
+            again @ (Verdict::Retry { .. } | Verdict::Renew) => {
+                partition.flying[at] = Flying::Failed(packed);
                 partition.retry_at = retry_at;
                 partition.failures = partition.failures.saturating_add(1);
-                if metadata {
+                partition.broken |= again == Verdict::Renew;
+                if again == (Verdict::Retry { metadata: true }) {
                     self.want_metadata(now);
                 }
             }
-            Verdict::Renew => {
-                partition.flying[at].request = None;
-                partition.retry_at = retry_at;
-                partition.failures = partition.failures.saturating_add(1);
-                self.renew = true;
-            }
             Verdict::Split => {
-                let Some(flying) = partition.flying.get_mut(at) else { return };
-                flying.request = None;
-                partition.retry_at = now;
-                split(partition, at, self.settings.compression_level);
+                let (first, second) = split(packed, self.settings.compression_level);
+                partition.flying[at] = Flying::Failed(first);
+                if let Some(second) = second {
+                    partition.flying.insert(at + 1, Flying::Failed(second));
+                }
             }
             Verdict::GiveUp => {
-                let Some(flying) = partition.flying.remove(at) else { return };
-                self.renew |= self.settings.idempotent;
+                partition.broken = true;
                 let mut reason = delivery_error(error.unwrap_or(ResponseError::UnknownServerError), &place.topic);
                 if let Some(message) = answer.and_then(|answer| answer.error_message.as_ref()) {
                     reason.message = message.to_string();
                 }
-                give_up(flying.packed, reason, &mut self.buffered, &mut self.deliveries);
+                give_up(packed, reason, &mut self.buffered, &mut self.deliveries);
             }
         }
         if let Some(partition) = self.partitions.get_mut(place) {
@@ -682,31 +694,44 @@ impl ProducerCore {
 impl Partition {
     /// Whether an answer is waited for.
     fn is_flying(&self) -> bool {
-        self.flying.iter().any(|flying| flying.request.is_some())
+        self.flying.iter().any(|flying| matches!(flying, Flying::Sent(..)))
     }
 
-    /// Once every answer is in, what has to be sent again goes to the front of what waits, in order.
+    /// Clears what has arrived in order. Once every answer is in, what has to be sent again goes to the front of what waits, in order.
     fn land(&mut self) {
+        while let Some(Flying::Arrived) = self.flying.front() {
+            self.flying.pop_front();
+        }
         if !self.is_flying() {
             while let Some(flying) = self.flying.pop_back() {
-                self.ready.push_front(flying.packed);
+                if let Flying::Failed(packed) = flying {
+                    self.ready.push_front(packed);
+                }
             }
         }
     }
 
+    /// Whether the next batch to be sent was sent before.
+    fn repeats(&self) -> bool {
+        self.ready.front().is_some_and(|packed| packed.sequence.is_some())
+    }
+
+    /// Whether something may have arrived under the present producer id, or may still.
+    fn is_unsure(&self) -> bool {
+        self.is_flying() || (!self.broken && self.repeats())
+    }
+
     fn may_send(&self, now: Duration, settings: &Settings) -> bool {
-        if self.retry_at > now || self.flying.iter().any(|flying| flying.request.is_none()) {
+        if self.retry_at > now || self.flying.iter().any(|flying| matches!(flying, Flying::Failed(_))) {
             return false;
         }
-        let again = self.ready.front().is_some_and(|packed| packed.sequence.is_some());
         // What is sent again goes alone: if the broker has it already, it says so before anything else arrives.
-        let limit = if again { 1 } else { settings.max_in_flight };
+        let limit = if self.repeats() { 1 } else { settings.max_in_flight };
         if self.flying.len() >= limit {
             return false;
         }
-        let repeated = self.flying.front().is_some_and(|_| self.failures > 0);
-        if repeated {
-            return false;
+        if self.failures > 0 && !self.flying.is_empty() {
+            return false; // What was sent again has not arrived yet.
         }
         let lingered = self
             .open
@@ -741,7 +766,7 @@ fn finish(
             // Moves towards what is seen, as a batch that turns out too large has to be split.
             let seen = batch.len() as f32 / batch.plain_len().max(1) as f32;
             *ratio = if seen > *ratio { seen } else { (*ratio * 0.9 + seen * 0.1).max(0.01) };
-            partition.ready.push_back(Packed { batch, tickets, created: since, sequence: None });
+            partition.ready.push_back(Packed { batch, tickets, created: since, sequence: None, alone: false });
         }
         Err(error) => {
             *buffered = buffered.saturating_sub(plain);
@@ -776,24 +801,21 @@ fn give_up(packed: Packed, reason: DeliveryError, buffered: &mut usize, deliveri
     deliveries.extend(packed.tickets.into_iter().map(|tickets| Delivery { tickets, outcome: Err(reason.clone()) }));
 }
 
-/// Divides the batch at `at`, which has to be sent again.
-fn split(partition: &mut Partition, at: usize, level: Option<i32>) {
-    let Some(flying) = partition.flying.get_mut(at) else { return };
-    let half = flying.packed.batch.record_count() / 2;
-    match flying.packed.batch.split(level, &mut Scratch::default()) {
+/// Divides a batch that the broker finds too large.
+fn split(mut packed: Packed, level: Option<i32>) -> (Packed, Option<Packed>) {
+    let half = packed.batch.record_count() / 2;
+    match packed.batch.split(level, &mut Scratch::default()) {
         Ok((first, second)) => {
-            let Packed { tickets, created, sequence, .. } = &mut flying.packed;
-            let later = split_tickets(tickets, half.unsigned_abs().into());
-            let second = Packed {
-                batch: second,
-                tickets: later,
-                created: *created,
-                sequence: sequence.map(|sequence| sequence_after(sequence, half)),
-            };
-            flying.packed.batch = first;
-            partition.flying.insert(at + 1, Flying { packed: second, request: None });
+            let later = split_tickets(&mut packed.tickets, half.unsigned_abs().into());
+            let sequence = packed.sequence.map(|sequence| sequence_after(sequence, half));
+            let second =
+                Packed { batch: second, tickets: later, created: packed.created, sequence, alone: packed.alone };
+            (Packed { batch: first, ..packed }, Some(second))
         }
-        Err(error) => tracing::error!("a batch that the broker finds too large cannot be divided: {error}"),
+        Err(error) => {
+            tracing::error!("a batch that the broker finds too large cannot be divided: {error}");
+            (packed, None)
+        }
     }
 }
 
@@ -829,7 +851,11 @@ fn produce_request(settings: &Settings, batches: Vec<(TopicPartition, Bytes)>) -
         }
     }
     let timeout_ms = i32::try_from(settings.request_timeout.as_millis()).unwrap_or(i32::MAX);
-    ProduceRequest::default().with_acks(settings.acks).with_timeout_ms(timeout_ms).with_topic_data(topics)
+    ProduceRequest::default()
+        .with_transactional_id(None)
+        .with_acks(settings.acks)
+        .with_timeout_ms(timeout_ms)
+        .with_topic_data(topics)
 }
 
 fn find<'a>(response: &'a ProduceResponse, place: &TopicPartition) -> Option<&'a PartitionProduceResponse> {
@@ -853,7 +879,7 @@ enum Verdict {
     GiveUp,
 }
 
-fn verdict(error: Option<ResponseError>, is_oldest: bool, records: i32) -> Verdict {
+fn verdict(error: Option<ResponseError>, alone: bool, records: i32) -> Verdict {
     use ResponseError::*;
     match error {
         None | Some(DuplicateSequenceNumber) => Verdict::Delivered,
@@ -877,8 +903,8 @@ fn verdict(error: Option<ResponseError>, is_oldest: bool, records: i32) -> Verdi
             | CoordinatorLoadInProgress
             | ConcurrentTransactions,
         ) => Verdict::Retry { metadata: false },
-        // One before it has not arrived; both are sent again, in order.
-        Some(OutOfOrderSequenceNumber) if !is_oldest => Verdict::Retry { metadata: false },
+        // One before it has not arrived, or it has overtaken one; they are sent again, in order.
+        Some(OutOfOrderSequenceNumber) if !alone => Verdict::Retry { metadata: false },
         Some(OutOfOrderSequenceNumber | UnknownProducerId | InvalidProducerEpoch) => Verdict::Renew,
         Some(MessageTooLarge | RecordListTooLarge) if records > 1 => Verdict::Split,
         Some(_) => Verdict::GiveUp,

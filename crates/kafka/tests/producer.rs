@@ -1,0 +1,258 @@
+//! The producer on our own broker, over a network that loses requests and answers.
+#![expect(clippy::disallowed_methods, reason = "driver: tests read the clock and start tasks")]
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use futures::future::BoxFuture;
+use kafka_protocol::messages::{RequestKind, ResponseKind};
+use kurier_broker::{Broker, BrokerConfig, RunningBroker};
+use kurier_kafka::batch::Scratch;
+use kurier_kafka::consumer::core::{Broker as Node, Target};
+use kurier_kafka::consumer::{Consumer, ConsumerConfig, TcpTransport, Transport, TransportError};
+use kurier_kafka::producer::{Destination, ProduceBatch, Producer, ProducerConfig};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn run<T>(test: impl AsyncFnOnce(&RunningBroker) -> T) -> T {
+    run_with(BrokerConfig::default(), test)
+}
+
+fn run_with<T>(config: BrokerConfig, test: impl AsyncFnOnce(&RunningBroker) -> T) -> T {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    runtime.block_on(async { test(&Broker::start(config).await.unwrap()).await })
+}
+
+fn properties(broker: &str, more: &[(&str, &str)]) -> BTreeMap<String, String> {
+    let given = [("bootstrap.servers", broker)];
+    given.iter().chain(more).map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+}
+
+fn config(broker: &str, more: &[(&str, &str)]) -> ProducerConfig {
+    ProducerConfig::parse(&properties(broker, more)).unwrap()
+}
+
+/// Adds a record whose ticket is also its value.
+fn add(batch: &mut ProduceBatch, ticket: u64, topic: &Arc<str>, partition: Option<i32>, key: Option<&str>) {
+    let copy = |text: &str| {
+        let text = text.to_owned();
+        move |bytes: &mut Vec<u8>| {
+            bytes.extend_from_slice(text.as_bytes());
+            Ok::<_, ()>(true)
+        }
+    };
+    let mut draft = batch.draft();
+    if let Some(key) = key {
+        draft.key(copy(key)).unwrap();
+    }
+    draft.value(copy(&ticket.to_string())).unwrap();
+    draft.header("h", copy("1")).unwrap();
+    draft.header("h", |_| Ok::<_, ()>(false)).unwrap();
+    draft.finish(ticket, Destination { topic: Arc::clone(topic), partition, timestamp: Some(7) });
+}
+
+/// Waits until so many records have been told of; answers where each is, or why not.
+async fn delivered(producer: &Producer, count: usize) -> BTreeMap<u64, Result<(i32, i64), String>> {
+    let (mut told, start) = (BTreeMap::new(), Instant::now());
+    while told.len() < count {
+        assert!(start.elapsed() < PATIENCE, "{} of {count} records are told of", told.len());
+        for delivery in producer.deliveries(Instant::now() + Duration::from_secs(1)).await {
+            for ticket in delivery.tickets.clone() {
+                let behind = (ticket - delivery.tickets.start) as i64;
+                let place = match &delivery.outcome {
+                    Ok((place, base)) => Ok((place.partition, base + behind)),
+                    Err(error) => Err(error.to_string()),
+                };
+                assert!(told.insert(ticket, place).is_none(), "{ticket} is told of twice");
+            }
+        }
+    }
+    told
+}
+
+/// The values of a topic by partition, in order.
+async fn values(broker: &str, topic: &str, count: usize) -> BTreeMap<i32, Vec<u64>> {
+    let consumer =
+        Consumer::new(ConsumerConfig::parse(&properties(broker, &[("auto.offset.reset", "earliest")])).unwrap());
+    let partitions = consumer.partitions_for(topic).await.unwrap();
+    consumer.assign(partitions);
+    let (mut values, mut read, mut scratch) = (BTreeMap::<i32, Vec<u64>>::new(), 0, Scratch::default());
+    let start = Instant::now();
+    while read < count || !consumer.caught_up() {
+        assert!(start.elapsed() < PATIENCE, "{read} of {count} records are read");
+        for batch in &consumer.poll(Instant::now() + Duration::from_millis(200)).await.unwrap().batches {
+            for record in &batch.open(&mut scratch).unwrap() {
+                let record = record.unwrap();
+                assert_eq!((record.timestamp, record.headers.len()), (7, 2));
+                let value = std::str::from_utf8(record.value.unwrap()).unwrap().parse().unwrap();
+                values.entry(batch.partition().partition).or_default().push(value);
+                read += 1;
+            }
+        }
+    }
+    values
+}
+
+#[test]
+fn records_arrive_in_order_where_they_belong() {
+    let config_of_broker = BrokerConfig { num_partitions: 3, ..BrokerConfig::default() };
+    run_with(config_of_broker, async |broker| {
+        for compression in ["none", "gzip", "snappy", "lz4", "zstd"] {
+            let producer = Producer::new(config(broker.address(), &[("compression.type", compression)]));
+            let topic: Arc<str> = format!("t-{compression}").into();
+            let mut batch = ProduceBatch::default();
+            for ticket in 0..5_000u64 {
+                let (partition, key) = match ticket % 3 {
+                    0 => (Some(1), None),
+                    1 => (None, Some("foobar")),
+                    _ => (None, None),
+                };
+                add(&mut batch, ticket, &topic, partition, key);
+                if ticket % 700 == 0 {
+                    producer.send(&mut batch).await.unwrap();
+                    assert!(batch.is_empty());
+                }
+            }
+            producer.send(&mut batch).await.unwrap();
+            let told = delivered(&producer, 5_000).await;
+            let values = values(broker.address(), &topic, 5_000).await;
+            for (partition, values) in &values {
+                assert!(values.is_sorted(), "partition {partition}");
+                for (offset, ticket) in values.iter().enumerate() {
+                    assert_eq!(told[ticket], Ok((*partition, offset as i64)));
+                }
+            }
+            assert_eq!(values.values().map(Vec::len).sum::<usize>(), 5_000);
+            let of_key = kurier_kafka::producer::partition_of(b"foobar", 3);
+            assert!((0..5_000).filter(|t| t % 3 == 1).all(|t| told[&t].as_ref().unwrap().0 == of_key));
+        }
+    });
+}
+
+/// Loses every so manieth request before it is sent, and every so manieth answer.
+struct Lossy {
+    inner: TcpTransport,
+    calls: Arc<AtomicU64>,
+}
+
+impl Transport for Lossy {
+    fn send(
+        &self,
+        to: Target,
+        request: Box<RequestKind>,
+        timeout: Duration,
+    ) -> BoxFuture<'static, Result<ResponseKind, TransportError>> {
+        let call = self.calls.fetch_add(1, Ordering::Relaxed);
+        // Multiplied by an odd number, the low bits of a count look like chance.
+        let dice = call.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 60;
+        let sent = self.inner.send(to, request, timeout);
+        Box::pin(async move {
+            match dice {
+                0..2 => Err(TransportError::Unanswered),
+                2..5 => sent.await.and(Err(TransportError::Unanswered)),
+                _ => sent.await,
+            }
+        })
+    }
+
+    fn brokers(&self, brokers: &[Node]) {
+        self.inner.brokers(brokers);
+    }
+}
+
+#[test]
+fn a_lossy_network_neither_loses_nor_doubles_nor_reorders() {
+    run_with(BrokerConfig { num_partitions: 2, ..BrokerConfig::default() }, async |broker| {
+        let config = config(
+            broker.address(),
+            &[("retry.backoff.ms", "1"), ("retry.backoff.max.ms", "5"), ("batch.size", "500"), ("linger.ms", "0")],
+        );
+        let lossy = Lossy { inner: TcpTransport::new(config.net), calls: Arc::default() };
+        let calls = Arc::clone(&lossy.calls);
+        let producer = Producer::with_transport(config.settings, Arc::new(lossy));
+        let topic: Arc<str> = "lossy".into();
+        let mut batch = ProduceBatch::default();
+        for ticket in 0..20_000u64 {
+            add(&mut batch, ticket, &topic, Some((ticket % 2) as i32), None);
+            if ticket % 100 == 0 {
+                producer.send(&mut batch).await.unwrap();
+            }
+        }
+        producer.send(&mut batch).await.unwrap();
+        let told = delivered(&producer, 20_000).await;
+        assert!(told.values().all(Result::is_ok));
+        assert!(calls.load(Ordering::Relaxed) > 500, "the network was asked often enough to fail");
+        let values = values(broker.address(), "lossy", 20_000).await;
+        for partition in 0..2u64 {
+            let expected: Vec<u64> = (0..20_000).filter(|ticket| ticket % 2 == partition).collect();
+            let differs = values[&(partition as i32)].iter().zip(&expected).position(|(found, wanted)| found != wanted);
+            assert_eq!((differs, values[&(partition as i32)].len()), (None, expected.len()), "partition {partition}");
+        }
+    });
+}
+
+#[test]
+fn records_that_cannot_be_taken_are_told_of_one_by_one() {
+    run(async |broker| {
+        let more = [("max.request.size", "2000"), ("max.block.ms", "300"), ("batch.size", "100000")];
+        let producer = Producer::new(config(broker.address(), &more));
+        let (good, bad): (Arc<str>, Arc<str>) = ("good".into(), "not a topic".into());
+        let mut batch = ProduceBatch::default();
+        let long = "k".repeat(3_000);
+        add(&mut batch, 0, &good, None, None);
+        add(&mut batch, 1, &good, None, Some(&long));
+        add(&mut batch, 2, &bad, None, None);
+        add(&mut batch, 3, &good, Some(9), None);
+        add(&mut batch, 4, &good, None, None);
+        producer.send(&mut batch).await.unwrap();
+        let told = delivered(&producer, 5).await;
+        assert_eq!((&told[&0], &told[&4]), (&Ok((0, 0)), &Ok((0, 1))));
+        let errors: Vec<_> = [1, 2, 3].iter().map(|ticket| told[ticket].clone().unwrap_err()).collect();
+        assert!(errors[0].contains("larger than 2000, which is the value of the max.request.size"), "{errors:?}");
+        assert_eq!(errors[1], "Invalid topics: [not a topic]");
+        assert!(errors[2].starts_with("Partition 9 of topic good with partition count 1 is not present"), "{errors:?}");
+    });
+}
+
+#[test]
+fn a_batch_that_the_broker_finds_too_large_is_divided() {
+    let small = vec![("max.message.bytes".to_owned(), "1000".to_owned())];
+    run_with(BrokerConfig { topic_defaults: small, ..BrokerConfig::default() }, async |broker| {
+        let producer = Producer::new(config(broker.address(), &[("linger.ms", "50")]));
+        let topic: Arc<str> = "small".into();
+        let mut batch = ProduceBatch::default();
+        (0..1_000).for_each(|ticket| add(&mut batch, ticket, &topic, None, None));
+        producer.send(&mut batch).await.unwrap();
+        let told = delivered(&producer, 1_000).await;
+        assert!((0..1_000).all(|ticket| told[&ticket] == Ok((0, ticket as i64))));
+        let mut batch = ProduceBatch::default();
+        let long = "k".repeat(3_000);
+        add(&mut batch, 1_000, &topic, None, Some(&long));
+        add(&mut batch, 1_001, &topic, None, None);
+        producer.send(&mut batch).await.unwrap();
+        let told = delivered(&producer, 2).await;
+        assert!(told[&1_000].clone().unwrap_err().contains("3081 bytes which exceeds the maximum"), "{told:?}");
+        assert_eq!(told[&1_001], Ok((0, 1_000)), "what comes behind a record given up is sent all the same");
+    });
+}
+
+#[test]
+fn a_full_buffer_holds_the_sender_up_and_loses_nothing() {
+    run(async |broker| {
+        let producer = Producer::new(config(broker.address(), &[("buffer.memory", "2000"), ("batch.size", "500")]));
+        let topic: Arc<str> = "narrow".into();
+        for round in 0..20 {
+            let mut batch = ProduceBatch::default();
+            (0..500).for_each(|n| add(&mut batch, round * 500 + n, &topic, None, None));
+            tokio::time::timeout(PATIENCE, producer.send(&mut batch)).await.unwrap().unwrap();
+        }
+        let told = delivered(&producer, 10_000).await;
+        assert!((0..10_000).all(|ticket| told[&ticket] == Ok((0, ticket as i64))));
+        producer.close();
+        let mut batch = ProduceBatch::default();
+        add(&mut batch, 0, &topic, None, None);
+        assert!(producer.send(&mut batch).await.is_err());
+    });
+}
