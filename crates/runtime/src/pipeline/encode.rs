@@ -5,7 +5,7 @@
 
 use super::control::{Activity, Control};
 use super::ledger::Ticket;
-use super::outlet::{Destination, OutBatch};
+use super::outlet::{Destination, ProduceBatch};
 use super::stages::{Converters, Failures, Retries, Transforms};
 use super::tolerance::{Failure, Stage, Tolerance};
 use kurier_api::data::{SchemaAndValue, Value};
@@ -49,7 +49,7 @@ impl Encoder {
         &mut self,
         record: &mut Record,
         ticket: Ticket,
-        batch: &mut OutBatch,
+        batch: &mut ProduceBatch,
         control: &Control,
     ) -> Result<(), Failure> {
         let mut failure = match self.write(record, ticket, batch) {
@@ -71,7 +71,7 @@ impl Encoder {
         &self.tolerance
     }
 
-    fn write(&mut self, record: &mut Record, ticket: Ticket, batch: &mut OutBatch) -> Result<(), Failure> {
+    fn write(&mut self, record: &mut Record, ticket: Ticket, batch: &mut ProduceBatch) -> Result<(), Failure> {
         let Self { converters: Converters { key, value, header }, added, .. } = self;
         let topic = &record.topic;
         let failed = |stage, class: &std::borrow::Cow<'static, str>| {

@@ -6,7 +6,7 @@
 
 use super::dead_letter::context_headers;
 use super::decode::{FailedRecord, RawRecord, find_raw};
-use super::outlet::{Destination, OutBatch, Outlet};
+use super::outlet::{Destination, Outlet, ProduceBatch};
 use super::stages::Converters;
 use super::tolerance::{Failure, Stage, Tolerance, ToleranceLevel, consumed_details, log_line, tolerance_exceeded};
 use crate::unit::{TaskCounters, TaskId};
@@ -52,14 +52,14 @@ struct Out {
     outlet: Box<dyn Outlet>,
     /// For records that the task made itself, or kept longer than they are remembered.
     converters: Converters,
-    batch: OutBatch,
+    batch: ProduceBatch,
     next_ticket: u64,
 }
 
 impl DeadLetters {
     /// A queue in `topic`; `converters` are the connector's, for records whose consumed form is gone.
     pub fn new(topic: Arc<str>, with_context: bool, outlet: Box<dyn Outlet>, converters: Converters) -> Self {
-        let out = Out { outlet, converters, batch: OutBatch::default(), next_ticket: 0 };
+        let out = Out { outlet, converters, batch: ProduceBatch::default(), next_ticket: 0 };
         Self { topic, with_context, out: tokio::sync::Mutex::new(out), remembered: Mutex::default() }
     }
 }
@@ -255,7 +255,13 @@ fn without_bytes(record: &SinkRecord) -> RawRecord {
     }
 }
 
-fn write(batch: &mut OutBatch, ticket: u64, topic: &Arc<str>, raw: &RawRecord, context: Option<(&TaskId, &Failure)>) {
+fn write(
+    batch: &mut ProduceBatch,
+    ticket: u64,
+    topic: &Arc<str>,
+    raw: &RawRecord,
+    context: Option<(&TaskId, &Failure)>,
+) {
     fn copy(part: Option<&[u8]>) -> impl FnOnce(&mut Vec<u8>) -> Result<bool, std::convert::Infallible> {
         move |bytes| {
             bytes.extend_from_slice(part.unwrap_or_default());

@@ -12,7 +12,7 @@ use super::control::{Activity, Control, Order};
 use super::encode::{Encoder, check_timestamp};
 use super::errors::{ErrorReporter, source_text};
 use super::ledger::{Ledger, Ticket};
-use super::outlet::{Acknowledgement, OutBatch, Outlet};
+use super::outlet::{Acknowledgement, Outlet, ProduceBatch};
 use super::stages::Failures;
 use super::tolerance::{Failure, Judgement, Stage, ToleranceLevel};
 use super::topics::TopicCreator;
@@ -74,7 +74,7 @@ pub struct SourcePipeline {
 struct Run {
     ledger: Ledger,
     /// Used again for every batch.
-    batch: OutBatch,
+    batch: ProduceBatch,
     /// Copies of records that the task wants to hear of, until they are acknowledged.
     unheard: BTreeMap<Ticket, SourceRecord>,
     /// Records in the ledger that Kafka has refused.
@@ -94,7 +94,7 @@ impl SourcePipeline {
     pub async fn run(mut self) -> Result<(), ConnectError> {
         let mut run = Run {
             ledger: Ledger::new(),
-            batch: OutBatch::default(),
+            batch: ProduceBatch::default(),
             unheard: BTreeMap::new(),
             heard: Vec::new(),
             lost: 0,

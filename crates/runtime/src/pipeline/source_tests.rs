@@ -201,7 +201,7 @@ struct Backwards {
 
 #[async_trait]
 impl Outlet for Backwards {
-    async fn send(&mut self, batch: &mut OutBatch) -> Result<(), ConnectError> {
+    async fn send(&mut self, batch: &mut ProduceBatch) -> Result<(), ConnectError> {
         for record in batch.iter() {
             let text = String::from_utf8_lossy(record.value.unwrap_or_default()).into_owned();
             self.log.add(format!("sent {text}"));

@@ -10,11 +10,13 @@
 pub mod assemble;
 pub mod clients;
 mod connector;
+mod kafka;
 mod limits;
 pub mod pool;
 mod reports;
 mod task;
 
+pub use kafka::KafkaClients;
 pub use limits::raise_open_files;
 pub use reports::Reports;
 

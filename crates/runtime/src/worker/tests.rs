@@ -1,7 +1,7 @@
 //! Lives of connectors and tasks that behave, fail, panic and hang.
 
 use super::*;
-use crate::pipeline::outlet::{Acknowledgement, OutBatch, Outlet};
+use crate::pipeline::outlet::{Acknowledgement, Outlet, ProduceBatch};
 use crate::pipeline::topics::TopicAdmin;
 use crate::unit::UnitEvent;
 use kurier_api::config::ConfigDef;
@@ -167,7 +167,7 @@ struct NoKafka;
 
 #[async_trait]
 impl Outlet for NoKafka {
-    async fn send(&mut self, _batch: &mut OutBatch) -> Result<(), ConnectError> {
+    async fn send(&mut self, _batch: &mut ProduceBatch) -> Result<(), ConnectError> {
         Err(ConnectError::connect("no Kafka here"))
     }
 
