@@ -40,6 +40,7 @@ const REQUEST_BYTES: usize = 8 << 20;
 
 /// What happens to a producer.
 #[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "moved once a request, never stored")]
 pub enum Input {
     /// Time passed.
     Tick,
@@ -358,8 +359,8 @@ impl ProducerCore {
     /// When [`Input::Tick`] has something to do though nothing happens.
     pub fn next_deadline(&self, now: Duration) -> Option<Duration> {
         let asks = |kind: fn(&Asked) -> bool| self.asked.values().any(kind);
-        let metadata = (!asks(|a| matches!(a, Asked::Metadata)))
-            .then(|| if self.metadata_wanted { self.metadata_at } else { self.metadata_stale_at });
+        let metadata_at = if self.metadata_wanted { self.metadata_at } else { self.metadata_stale_at };
+        let metadata = (!asks(|a| matches!(a, Asked::Metadata))).then_some(metadata_at);
         let id = (self.needs_id() && !asks(|a| matches!(a, Asked::ProducerId))).then_some(self.id_at);
         let unknown = self.topics.values().flat_map(|topic| [topic.unknown_since, topic.narrow_since]).flatten();
         let unknown = unknown.map(|since| since.saturating_add(self.settings.max_block));

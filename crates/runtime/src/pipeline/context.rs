@@ -176,12 +176,12 @@ mod tests {
     fn requests_are_taken_once_and_only_for_partitions_of_the_task() {
         let context = SinkContext::new(TaskId { connector: "c".into(), task: 0 }, None);
         let (a, b) = (TopicPartition::new("t", 0), TopicPartition::new("t", 1));
-        context.assigned(&[a.clone()]);
+        context.assigned(std::slice::from_ref(&a));
         assert_eq!(
             context.pause(&[a.clone(), b.clone()]).unwrap_err().message(),
             Some("SinkTasks may not pause partitions that are not currently assigned to them.")
         );
-        context.pause(&[a.clone()]).unwrap();
+        context.pause(std::slice::from_ref(&a)).unwrap();
         context.offset(&a, 3);
         context.offset(&b, 4);
         context.timeout(Duration::from_millis(7));
@@ -191,9 +191,9 @@ mod tests {
         let timeout = Some(Duration::from_millis(7));
         assert_eq!(requests, SinkRequests { rewinds, timeout, commit: true, paused_changed: true });
         assert_eq!(context.take_requests(), SinkRequests::default());
-        context.assigned(&[b.clone()]);
+        context.assigned(std::slice::from_ref(&b));
         assert_eq!(context.take_requests().rewinds, Offsets::from([(b.clone(), 4)]));
-        assert_eq!(context.paused(), [a.clone()]);
+        assert_eq!(context.paused(), std::slice::from_ref(&a));
         context.taken(&[a]);
         assert_eq!((context.paused(), context.assignment()), (vec![], vec![b]));
     }

@@ -172,7 +172,8 @@ mod tests {
         progress.delivered(&offsets(&[(0, 20), (1, 20), (2, 20), (9, 99)]));
         let offered = progress.offer(&[tp(0), tp(1), tp(3), tp(9)]);
         assert_eq!(offered, offsets(&[(0, 20), (1, 20), (3, 10)]));
-        let cases: [(&[(i32, i64)], &[(i32, i64)], usize); 7] = [
+        type Pairs = &'static [(i32, i64)];
+        let cases: [(Pairs, Pairs, usize); 7] = [
             // answered, committed, warnings
             (&[(0, 20), (1, 20), (3, 10)], &[(0, 20), (1, 20)], 0),
             (&[(0, 15)], &[(0, 15)], 0),

@@ -5,7 +5,6 @@
 //! committed afterwards, its clients are closed with it, and its last words name an epoch that nobody listens to.
 //!
 //! Read [`connector`](self) for a connector's life and `task` for how a pipeline is put together; [`crate::pipeline`] moves the records.
-#![expect(clippy::disallowed_methods, reason = "driver: starts lives and waits for their end by the clock")]
 
 pub mod assemble;
 pub mod clients;

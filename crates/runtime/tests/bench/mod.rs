@@ -27,10 +27,10 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Reads the numbers below `end`, one text record each, and remembers what it was told is committed.
 #[derive(Clone, Default)]
-pub struct Numbers {
+pub(crate) struct Numbers {
     def: Arc<ConfigDef>,
-    pub end: Arc<AtomicI64>,
-    pub committed: Arc<AtomicI64>,
+    pub(crate) end: Arc<AtomicI64>,
+    pub(crate) committed: Arc<AtomicI64>,
 }
 
 struct NumbersTask {
@@ -116,16 +116,16 @@ impl SourceTask for NumbersTask {
 
 /// Takes texts; does what the test wants meanwhile.
 #[derive(Clone, Default)]
-pub struct Collect {
+pub(crate) struct Collect {
     def: Arc<ConfigDef>,
-    pub records: Arc<Mutex<Vec<SinkRecord>>>,
-    pub calls: Arc<Mutex<Vec<String>>>,
+    pub(crate) records: Arc<Mutex<Vec<SinkRecord>>>,
+    pub(crate) calls: Arc<Mutex<Vec<String>>>,
     /// Puts of records that fail for now.
-    pub refusals: Arc<AtomicU32>,
+    pub(crate) refusals: Arc<AtomicU32>,
     /// Whether `pre_commit` holds everything back.
-    pub holds: Arc<AtomicBool>,
+    pub(crate) holds: Arc<AtomicBool>,
     /// Where to go back to, once.
-    pub rewind: Arc<Mutex<Option<(TopicPartition, i64)>>>,
+    pub(crate) rewind: Arc<Mutex<Option<(TopicPartition, i64)>>>,
 }
 
 struct CollectTask {
@@ -212,26 +212,26 @@ impl SinkTask for CollectTask {
 
 impl Collect {
     /// The texts put so far.
-    pub fn texts(&self) -> Vec<String> {
+    pub(crate) fn texts(&self) -> Vec<String> {
         self.records.lock().iter().map(|r| r.record.value.value.as_text().unwrap_or("?").to_owned()).collect()
     }
 }
 
 /// All of it.
-pub struct Bench {
+pub(crate) struct Bench {
     broker: RunningBroker,
-    pub worker: LocalWorker,
+    pub(crate) worker: LocalWorker,
     events: mpsc::UnboundedReceiver<UnitEvent>,
     offsets: Arc<FileOffsetStore>,
-    pub numbers: Numbers,
-    pub collect: Collect,
+    pub(crate) numbers: Numbers,
+    pub(crate) collect: Collect,
     epoch: u64,
     _folder: tempfile::TempDir,
 }
 
 impl Bench {
     /// A broker whose topics have so many partitions, and a worker that runs nothing yet.
-    pub async fn start(partitions: i32) -> Self {
+    pub(crate) async fn start(partitions: i32) -> Self {
         let config = BrokerConfig { num_partitions: partitions, ..BrokerConfig::default() };
         let broker = Broker::start(config).await.unwrap();
         let (numbers, collect) = (Numbers::default(), Collect::default());
@@ -266,14 +266,14 @@ impl Bench {
     }
 
     /// Starts a task and waits until it runs.
-    pub async fn run(&mut self, task: u32, config: &[(&str, &str)]) -> (UnitId, Epoch) {
+    pub(crate) async fn run(&mut self, task: u32, config: &[(&str, &str)]) -> (UnitId, Epoch) {
         let life = self.begin(task, config);
         self.wait_for("running", |event| matches!(event, UnitEvent::State { state: State::Running, .. })).await;
         life
     }
 
     /// Starts a task.
-    pub fn begin(&mut self, task: u32, config: &[(&str, &str)]) -> (UnitId, Epoch) {
+    pub(crate) fn begin(&mut self, task: u32, config: &[(&str, &str)]) -> (UnitId, Epoch) {
         self.epoch += 1;
         let (unit, epoch) = (UnitId::Task(TaskId { connector: "c".into(), task }), Epoch(self.epoch));
         let config: Arc<_> = Arc::new(config.iter().map(|(k, v)| ((*k).to_owned(), Some((*v).to_owned()))).collect());
@@ -283,18 +283,18 @@ impl Bench {
     }
 
     /// Starts the source of numbers.
-    pub async fn source(&mut self) -> (UnitId, Epoch) {
+    pub(crate) async fn source(&mut self) -> (UnitId, Epoch) {
         self.run(0, &[("connector.class", "test.NumbersSourceConnector"), ("topic", "numbers")]).await
     }
 
     /// Stops a life and waits for its end.
-    pub async fn stop(&mut self, (unit, epoch): (UnitId, Epoch)) {
+    pub(crate) async fn stop(&mut self, (unit, epoch): (UnitId, Epoch)) {
         self.worker.stop(&unit, epoch);
         self.wait_for("end", |event| matches!(event, UnitEvent::Ended { .. })).await;
     }
 
     /// Waits for an event; a failure that is not wanted fails the test.
-    pub async fn wait_for(&mut self, what: &str, wanted: impl Fn(&UnitEvent) -> bool) -> UnitEvent {
+    pub(crate) async fn wait_for(&mut self, what: &str, wanted: impl Fn(&UnitEvent) -> bool) -> UnitEvent {
         let find = async {
             loop {
                 let event = self.events.recv().await.expect("the worker lives");
@@ -314,7 +314,7 @@ impl Bench {
     }
 
     /// Writes texts to a partition, each with itself as a header.
-    pub async fn write(&self, topic: &str, partition: i32, texts: impl IntoIterator<Item = String>) {
+    pub(crate) async fn write(&self, topic: &str, partition: i32, texts: impl IntoIterator<Item = String>) {
         let producer = Producer::new(ProducerConfig::parse(&self.props(&[])).unwrap());
         let (topic, mut batch, mut count): (Arc<str>, _, _) = (topic.into(), ProduceBatch::default(), 0);
         for text in texts {
@@ -339,7 +339,7 @@ impl Bench {
     }
 
     /// All records of a topic: value and headers as texts.
-    pub async fn read(&self, topic: &str, count: usize) -> Vec<(String, Vec<(String, String)>)> {
+    pub(crate) async fn read(&self, topic: &str, count: usize) -> Vec<(String, Vec<(String, String)>)> {
         let properties = self.props(&[("auto.offset.reset", "earliest")]);
         let consumer = Consumer::new(ConsumerConfig::parse(&properties).unwrap());
         consumer.assign(consumer.partitions_for(topic).await.unwrap());
@@ -359,21 +359,21 @@ impl Bench {
     }
 
     /// What the sink's group has committed for a partition.
-    pub async fn committed(&self, topic: &str, partition: i32) -> Option<i64> {
+    pub(crate) async fn committed(&self, topic: &str, partition: i32) -> Option<i64> {
         let consumer = Consumer::new(ConsumerConfig::parse(&self.props(&[("group.id", "connect-c")])).unwrap());
         let partition = kurier_kafka::consumer::TopicPartition::new(topic, partition);
         consumer.committed([partition.clone()]).await.unwrap().get(&partition).map(|committed| committed.offset)
     }
 
     /// Where the source goes on.
-    pub async fn stored(&self) -> i64 {
+    pub(crate) async fn stored(&self) -> i64 {
         let offsets = self.offsets.get("c", &[map("numbers", 0)]).await.unwrap();
         offsets[0].as_ref().and_then(|o| o.get_text("next").and_then(Value::as_integer)).unwrap_or(0)
     }
 }
 
 /// Waits until something holds.
-pub async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+pub(crate) async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     let begin = Instant::now();
     while !holds().await {
         assert!(begin.elapsed() < PATIENCE, "{what}");
@@ -382,6 +382,6 @@ pub async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
 }
 
 /// Numbers as texts.
-pub fn numbers(range: std::ops::Range<i64>) -> Vec<String> {
+pub(crate) fn numbers(range: std::ops::Range<i64>) -> Vec<String> {
     range.map(|n| n.to_string()).collect()
 }
