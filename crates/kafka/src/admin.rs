@@ -1,31 +1,42 @@
-//! Administration of a cluster: topics, as far as workers need it.
+//! Administration of a cluster: topics, settings, offsets, groups.
 //!
-//! Every call is one or two requests and a patience; what can be mended by time is tried again until that is over. Refused so far: partitions, ACLs,
-//! group offsets, fencing.
+//! Every call has the patience of `default.api.timeout.ms`: what can be mended by time is asked again until that is over, of the broker that is in
+//! charge by then. Where a call names several things, each has its own outcome. Refused so far: ACLs, quotas, reassignments, transactions.
+//!
+//! Start at [`Admin`]; what it can do is in the modules by what it is done to.
 #![expect(clippy::disallowed_methods, reason = "driver: waits between tries")]
+
+mod cluster;
+mod configs;
+mod groups;
+mod records;
+mod topics;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures::future::BoxFuture;
-use kafka_protocol::ResponseError;
-use kafka_protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
-use kafka_protocol::messages::describe_configs_request::DescribeConfigsResource;
-use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
-use kafka_protocol::messages::{
-    CreateTopicsRequest, DescribeConfigsRequest, MetadataRequest, RequestKind, ResponseKind, TopicName,
-};
+use kafka_protocol::messages::{RequestKind, ResponseKind};
 use kafka_protocol::protocol::StrBytes;
+use parking_lot::Mutex;
 
 use crate::consumer::core::Target;
 use crate::consumer::properties::Keys;
-use crate::consumer::{NetSettings, TcpTransport, Transport};
-use crate::topic_log::{Creation, NewTopic};
+use crate::consumer::{NetSettings, TcpTransport, Transport, TransportError};
+use crate::error::KafkaError;
+use crate::group::Coordinator;
 
-/// The resource type of topics in configs.
-const TOPIC_RESOURCE: i8 = 2;
+pub use cluster::{Cluster, Node};
+pub use configs::{ConfigChange, ConfigEntry, ConfigResource, ConfigSource};
+pub use groups::{GroupDescription, GroupListing, GroupMember};
+pub use records::ListedOffset;
+pub use topics::{PartitionDescription, TopicDescription, TopicListing};
+
+/// What became of each of the things that a call named.
+pub type Outcomes<K, T> = BTreeMap<K, Result<T, KafkaError>>;
+/// Beyond this many failures the wait no longer grows.
+const MAX_DOUBLINGS: u32 = 16;
 
 /// Settings of an admin client, parsed. The keys are those of Java's `AdminClientConfig`.
 #[derive(Clone, Debug)]
@@ -36,6 +47,8 @@ pub struct AdminConfig {
     pub api_timeout: Duration,
     /// `retry.backoff.ms`.
     pub retry_backoff: Duration,
+    /// `retry.backoff.max.ms`.
+    pub retry_backoff_max: Duration,
     /// For connections.
     pub net: NetSettings,
 }
@@ -47,8 +60,9 @@ impl AdminConfig {
         let request_timeout = keys.millis("request.timeout.ms", Duration::from_secs(30));
         let api_timeout = keys.millis("default.api.timeout.ms", Duration::from_secs(60));
         let retry_backoff = keys.millis("retry.backoff.ms", Duration::from_millis(100));
+        let retry_backoff_max = keys.millis("retry.backoff.max.ms", Duration::from_secs(1));
         let (net, _) = keys.finish(&[]).map_err(AdminError::Config)?;
-        Ok(Self { request_timeout, api_timeout, retry_backoff, net })
+        Ok(Self { request_timeout, api_timeout, retry_backoff, retry_backoff_max, net })
     }
 }
 
@@ -59,14 +73,12 @@ pub enum AdminError {
     #[error("{0}")]
     Config(String),
     /// The broker refused.
-    #[error("{what}: {message}")]
+    #[error("{what}: {error}")]
     Refused {
         /// What was wanted.
         what: String,
-        /// The broker's error.
-        error: ResponseError,
-        /// What it says.
-        message: String,
+        /// The broker's error, with its own words where it has some.
+        error: KafkaError,
     },
     /// The cluster did not answer in time; it may do so later.
     #[error("Timed out waiting for {what} after {}ms", .timeout.as_millis())]
@@ -78,13 +90,24 @@ pub enum AdminError {
     },
 }
 
+impl AdminError {
+    /// As Java's client would have thrown it.
+    pub fn into_kafka(self) -> KafkaError {
+        match self {
+            Self::Config(message) => KafkaError::config(message),
+            Self::Refused { error, .. } => error,
+            timeout @ Self::Timeout { .. } => KafkaError::timeout(timeout.to_string()),
+        }
+    }
+}
+
 /// Asks a cluster. Cheap to clone.
 #[derive(Clone)]
 pub struct Admin {
     transport: Arc<dyn Transport>,
-    request_timeout: Duration,
-    api_timeout: Duration,
-    retry_backoff: Duration,
+    config: AdminConfig,
+    /// Who takes changes of topics, as far as is known.
+    controller: Arc<Mutex<Option<i32>>>,
 }
 
 impl fmt::Debug for Admin {
@@ -96,139 +119,164 @@ impl fmt::Debug for Admin {
 impl Admin {
     /// A client over TCP. Nothing is connected before there is something to ask.
     pub fn new(config: AdminConfig) -> Self {
-        let AdminConfig { request_timeout, api_timeout, retry_backoff, net } = config;
-        Self { transport: Arc::new(TcpTransport::new(net)), request_timeout, api_timeout, retry_backoff }
+        let transport = Arc::new(TcpTransport::new(config.net.clone()));
+        Self::with_transport(config, transport)
     }
 
-    /// How many partitions a topic has; none if it does not exist. It is not created by asking.
-    pub async fn partitions(&self, topic: &str) -> Result<Option<usize>, AdminError> {
-        let what = format!("a description of topic {topic}");
-        let asked = MetadataRequestTopic::default().with_name(Some(TopicName(text(topic))));
-        let request = MetadataRequest::default().with_topics(Some(vec![asked])).with_allow_auto_topic_creation(false);
-        self.until_done(
-            &what,
-            || RequestKind::Metadata(request.clone()),
-            |response| {
-                let ResponseKind::Metadata(response) = response else { return Answer::Again };
-                let Some(found) = response.topics.first() else { return Answer::Again };
-                match ResponseError::try_from_code(found.error_code) {
-                    None => Answer::Is(Some(found.partitions.len())),
-                    Some(ResponseError::UnknownTopicOrPartition) => Answer::Is(None),
-                    Some(error) => refused(&what, error, None),
-                }
-            },
-        )
-        .await
+    /// A client over any transport.
+    pub fn with_transport(config: AdminConfig, transport: Arc<dyn Transport>) -> Self {
+        Self { transport, config, controller: Arc::default() }
     }
 
-    /// Makes a topic unless it exists.
-    pub async fn create_topic(&self, topic: &NewTopic) -> Result<Creation, AdminError> {
-        let what = format!("the creation of topic {}", topic.name);
-        let config = |(key, value): (&String, &String)| {
-            CreatableTopicConfig::default().with_name(text(key)).with_value(Some(text(value)))
-        };
-        let wanted = CreatableTopic::default()
-            .with_name(TopicName(text(&topic.name)))
-            .with_num_partitions(topic.partitions)
-            .with_replication_factor(topic.replication_factor)
-            .with_configs(topic.config.iter().map(config).collect());
-        let timeout_ms = i32::try_from(self.request_timeout.as_millis()).unwrap_or(i32::MAX);
-        let request = CreateTopicsRequest::default().with_topics(vec![wanted]).with_timeout_ms(timeout_ms);
-        self.until_done(
-            &what,
-            || RequestKind::CreateTopics(request.clone()),
-            |response| {
-                let ResponseKind::CreateTopics(response) = response else { return Answer::Again };
-                let Some(made) = response.topics.first() else { return Answer::Again };
-                use ResponseError::{
-                    ClusterAuthorizationFailed, TopicAlreadyExists, TopicAuthorizationFailed, UnsupportedVersion,
-                };
-                match ResponseError::try_from_code(made.error_code) {
-                    None => Answer::Is(Creation::Created),
-                    Some(TopicAlreadyExists) => Answer::Is(Creation::Exists),
-                    Some(TopicAuthorizationFailed | ClusterAuthorizationFailed | UnsupportedVersion) => {
-                        Answer::Is(Creation::NotAllowed)
-                    }
-                    Some(error) => refused(&what, error, made.error_message.as_ref()),
-                }
-            },
-        )
-        .await
+    /// The time that a call has.
+    fn patience(&self, what: impl Into<String>) -> Patience<'_> {
+        let deadline = Instant::now() + self.config.api_timeout;
+        Patience { admin: self, what: what.into(), deadline, failures: 0 }
     }
 
-    /// A setting of a topic; none where it cannot be read.
-    pub async fn topic_config(&self, topic: &str, key: &str) -> Result<Option<String>, AdminError> {
-        let what = format!("the settings of topic {topic}");
-        let resource = DescribeConfigsResource::default()
-            .with_resource_type(TOPIC_RESOURCE)
-            .with_resource_name(text(topic))
-            .with_configuration_keys(Some(vec![text(key)]));
-        let request = DescribeConfigsRequest::default().with_resources(vec![resource]);
-        self.until_done(
-            &what,
-            || RequestKind::DescribeConfigs(request.clone()),
-            |response| {
-                let ResponseKind::DescribeConfigs(response) = response else { return Answer::Again };
-                let Some(found) = response.results.first() else { return Answer::Again };
-                use ResponseError::{ClusterAuthorizationFailed, TopicAuthorizationFailed, UnsupportedVersion};
-                match ResponseError::try_from_code(found.error_code) {
-                    None => {
-                        let value = found.configs.iter().find(|config| config.name.as_str() == key);
-                        Answer::Is(value.and_then(|config| config.value.as_ref()).map(ToString::to_string))
-                    }
-                    Some(TopicAuthorizationFailed | ClusterAuthorizationFailed | UnsupportedVersion) => {
-                        Answer::Is(None)
-                    }
-                    Some(error) => refused(&what, error, found.error_message.as_ref()),
-                }
-            },
-        )
-        .await
+    fn timeout_ms(&self) -> i32 {
+        i32::try_from(self.config.request_timeout.as_millis()).unwrap_or(i32::MAX)
+    }
+}
+
+/// What a call has left.
+struct Patience<'a> {
+    admin: &'a Admin,
+    what: String,
+    deadline: Instant,
+    failures: u32,
+}
+
+/// Why one try came to nothing.
+#[derive(Debug)]
+enum Failure {
+    /// No answer, or one that makes no sense.
+    Unanswered,
+    /// An error of the broker's, which says itself whether time may mend it.
+    Refused(KafkaError),
+}
+
+impl Failure {
+    /// The error of an answer, if it is one.
+    fn check(code: i16, message: Option<&StrBytes>) -> Result<(), Self> {
+        KafkaError::from_answer(code, message.map(StrBytes::as_str)).map_or(Ok(()), |error| Err(Self::Refused(error)))
+    }
+}
+
+impl Patience<'_> {
+    async fn ask(&self, to: Target, request: RequestKind) -> Result<ResponseKind, Failure> {
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        let timeout = left.min(self.admin.config.request_timeout);
+        self.admin.transport.send(to, Box::new(request), timeout).await.map_err(|error| match error {
+            TransportError::Unanswered => Failure::Unanswered,
+            TransportError::Refused(reason) => Failure::Refused(KafkaError::unsupported(reason)),
+        })
     }
 
-    /// Asks until there is an answer that time cannot mend.
-    async fn until_done<T>(
-        &self,
-        what: &str,
-        request: impl Fn() -> RequestKind,
-        read: impl Fn(ResponseKind) -> Answer<T>,
-    ) -> Result<T, AdminError> {
-        let deadline = Instant::now() + self.api_timeout;
-        loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            let sent: BoxFuture<'_, _> =
-                self.transport.send(Target::Any, Box::new(request()), left.min(self.request_timeout));
-            let refusal = match sent.await.map(&read) {
-                Ok(Answer::Is(value)) => return Ok(value),
-                Ok(Answer::Refused(error)) => return Err(error),
-                Ok(Answer::RefusedForNow(error)) => Some(error),
-                Ok(Answer::Again) | Err(_) => None,
-            };
-            if Instant::now() + self.retry_backoff >= deadline {
-                let timeout = self.api_timeout;
-                return Err(refusal.unwrap_or_else(|| AdminError::Timeout { what: what.to_owned(), timeout }));
+    /// Waits for the next try; the error of the call if there is none.
+    async fn wait(&mut self, failure: Failure) -> Result<(), AdminError> {
+        let config = &self.admin.config;
+        let backoff = config.retry_backoff.saturating_mul(1 << self.failures.min(MAX_DOUBLINGS));
+        let backoff = backoff.min(config.retry_backoff_max.max(config.retry_backoff));
+        self.failures = self.failures.saturating_add(1);
+        let is_over = Instant::now() + backoff >= self.deadline;
+        match failure {
+            Failure::Refused(error) if is_over || !error.retriable => {
+                return Err(AdminError::Refused { what: self.what.clone(), error });
             }
-            tokio::time::sleep(self.retry_backoff).await;
+            Failure::Unanswered if is_over => {
+                return Err(AdminError::Timeout { what: self.what.clone(), timeout: config.api_timeout });
+            }
+            failure => tracing::debug!(what = self.what, ?failure, "asking the cluster again"),
+        }
+        // Whoever refused for now may not be in charge any more.
+        *self.admin.controller.lock() = None;
+        tokio::time::sleep(backoff).await;
+        Ok(())
+    }
+}
+
+/// The answer to a request, or `?` with the failure: `ask!(patience, to, CreateTopics(request))`.
+macro_rules! ask {
+    ($patience:expr, $to:expr, $kind:ident($request:expr)) => {
+        match $patience.ask($to, kafka_protocol::messages::RequestKind::$kind($request)).await? {
+            kafka_protocol::messages::ResponseKind::$kind(response) => response,
+            _ => return Err($crate::admin::Failure::Unanswered),
+        }
+    };
+}
+use ask;
+
+/// Repeats a try until it succeeds or the patience is over.
+macro_rules! until_done {
+    ($patience:ident, $attempt:expr) => {
+        loop {
+            match $attempt.await {
+                Ok(value) => break Ok(value),
+                Err(failure) => match $patience.wait(failure).await {
+                    Ok(()) => {}
+                    Err(error) => break Err(error),
+                },
+            }
+        }
+    };
+}
+use until_done;
+
+/// Things that a call named and that have no outcome yet.
+struct Open<K, T> {
+    left: Vec<K>,
+    /// Why each had to be asked again.
+    last: BTreeMap<K, KafkaError>,
+    done: Outcomes<K, T>,
+}
+
+impl<K: Ord + Clone, T> Open<K, T> {
+    fn new(all: impl IntoIterator<Item = K>) -> Self {
+        Self { left: all.into_iter().collect(), last: BTreeMap::new(), done: Outcomes::new() }
+    }
+
+    /// Takes the outcome of one; that of time's making is asked again.
+    fn settle(&mut self, key: &K, outcome: Result<T, KafkaError>) {
+        let Some(at) = self.left.iter().position(|left| left == key) else { return };
+        match outcome {
+            Err(error) if error.retriable => {
+                self.last.insert(key.clone(), error);
+            }
+            outcome => {
+                self.done.insert(self.left.swap_remove(at), outcome);
+            }
         }
     }
-}
 
-/// What a response says.
-enum Answer<T> {
-    Is(T),
-    Refused(AdminError),
-    /// Time may mend it.
-    RefusedForNow(AdminError),
-    Again,
-}
+    /// Whether there is something left to ask, as the failure of a try.
+    fn remaining(&self) -> Result<(), Failure> {
+        match self.left.first() {
+            None => Ok(()),
+            Some(key) => Err(self.last.get(key).map_or(Failure::Unanswered, |error| Failure::Refused(error.clone()))),
+        }
+    }
 
-fn refused<T>(what: &str, error: ResponseError, message: Option<&StrBytes>) -> Answer<T> {
-    let message = message.map_or_else(|| error.to_string(), ToString::to_string);
-    let retriable = error.is_retriable();
-    let error = AdminError::Refused { what: what.to_owned(), error, message };
-    if retriable { Answer::RefusedForNow(error) } else { Answer::Refused(error) }
+    /// All outcomes; what is left failed with its own last error, or with that of the call.
+    fn close(mut self, end: Result<(), AdminError>) -> Result<Outcomes<K, T>, AdminError> {
+        if let Err(error) = end {
+            if self.done.is_empty() && self.last.is_empty() {
+                return Err(error);
+            }
+            let error = error.into_kafka();
+            for key in self.left {
+                let own = self.last.remove(&key).unwrap_or_else(|| error.clone());
+                self.done.insert(key, Err(own));
+            }
+        }
+        Ok(self.done)
+    }
 }
 
 fn text(text: &str) -> StrBytes {
     StrBytes::from_string(text.to_owned())
+}
+
+fn coordinator(coordinator: Coordinator) -> Target {
+    Target::Coordinator(coordinator)
 }

@@ -14,6 +14,28 @@ macro_rules! class {
     };
 }
 
+/// Numbers of errors that somebody acts on.
+pub mod code {
+    /// The topic or partition is not there.
+    pub const UNKNOWN_TOPIC_OR_PARTITION: i16 = 3;
+    /// The group has members, and this is not one of them.
+    pub const UNKNOWN_MEMBER_ID: i16 = 25;
+    /// Not allowed to use the topic.
+    pub const TOPIC_AUTHORIZATION_FAILED: i16 = 29;
+    /// Not allowed to do this to the cluster.
+    pub const CLUSTER_AUTHORIZATION_FAILED: i16 = 31;
+    /// The broker does not speak this.
+    pub const UNSUPPORTED_VERSION: i16 = 35;
+    /// The topic is there already.
+    pub const TOPIC_ALREADY_EXISTS: i16 = 36;
+    /// The group has members.
+    pub const NON_EMPTY_GROUP: i16 = 68;
+    /// The group is not there.
+    pub const GROUP_ID_NOT_FOUND: i16 = 69;
+    /// A member of the group reads the topic.
+    pub const GROUP_SUBSCRIBED_TO_TOPIC: i16 = 86;
+}
+
 /// Something that Kafka refused, or that could not be asked of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KafkaError {
@@ -87,6 +109,11 @@ impl KafkaError {
     /// The class without its package.
     pub fn simple_class(&self) -> &'static str {
         self.class.rsplit_once('.').map_or(self.class, |(_, name)| name)
+    }
+
+    /// Whether the same may work later.
+    pub fn is_retriable(&self) -> bool {
+        self.retriable
     }
 
     /// Whether it is the error with this number.

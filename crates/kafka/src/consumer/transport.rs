@@ -68,6 +68,8 @@ fn versions(api: ApiKey) -> (i16, i16) {
         // From version 13 on topics have ids instead of names.
         ApiKey::Fetch | ApiKey::Produce => (all.min, 12),
         ApiKey::OffsetCommit => (all.min, 9),
+        // From version 6 on they are named in another field.
+        ApiKey::DeleteTopics => (all.min, 5),
         // Groups and coordinators come in lists.
         ApiKey::OffsetFetch => (8, 9),
         ApiKey::FindCoordinator => (4, 6),

@@ -9,8 +9,9 @@ mod frame;
 mod guard;
 
 pub use codec::{
-    DecodedRequest, RequestError, correlation_id, decode_consumer_assignment, decode_consumer_subscription, decode_request, decode_response,
-    decode_response_kind, encode_consumer_assignment, encode_consumer_subscription, encode_request, encode_request_kind, encode_response,
+    DecodedRequest, RequestError, correlation_id, decode_consumer_assignment, decode_consumer_subscription,
+    decode_request, decode_response, decode_response_kind, encode_consumer_assignment, encode_consumer_subscription,
+    encode_request, encode_request_kind, encode_response,
 };
 pub use frame::{FrameError, FrameReader};
 pub use guard::Problem;

@@ -1,0 +1,241 @@
+//! Groups of consumers: listed, described, deleted; and the offsets that they have committed.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+use kafka_protocol::messages::offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic};
+use kafka_protocol::messages::offset_delete_request::{OffsetDeleteRequestPartition, OffsetDeleteRequestTopic};
+use kafka_protocol::messages::offset_fetch_request::OffsetFetchRequestGroup;
+use kafka_protocol::messages::{
+    DeleteGroupsRequest, DescribeGroupsRequest, GroupId, ListGroupsRequest, OffsetCommitRequest, OffsetDeleteRequest,
+    OffsetFetchRequest, TopicName,
+};
+
+use super::{Admin, AdminError, Failure, Open, Outcomes, Patience, ask, coordinator, text, until_done};
+use crate::consumer::core::Target;
+use crate::consumer::{OffsetAndMetadata, Offsets, TopicPartition};
+use crate::error::KafkaError;
+
+/// Generation and epoch of whoever is no member.
+const NO_GENERATION: i32 = -1;
+
+/// A group in a list.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct GroupListing {
+    /// Its name.
+    pub group_id: String,
+    /// `consumer`, `connect`, or empty where only offsets are kept.
+    pub protocol_type: String,
+    /// `Stable`, `Empty` and so on; empty at brokers that do not say.
+    pub state: String,
+}
+
+/// A group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupDescription {
+    /// Its name.
+    pub group_id: String,
+    /// `Stable`, `Empty`, `PreparingRebalance`, `CompletingRebalance` or `Dead`, which is what a group is called that is not there.
+    pub state: String,
+    /// `consumer`, `connect`.
+    pub protocol_type: String,
+    /// The protocol its members have agreed on.
+    pub protocol: String,
+    /// Its members.
+    pub members: Vec<GroupMember>,
+}
+
+/// A member of a group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupMember {
+    /// The id the coordinator gave it.
+    pub member_id: String,
+    /// `group.instance.id`.
+    pub instance_id: Option<String>,
+    /// `client.id`.
+    pub client_id: String,
+    /// Its address as the coordinator sees it.
+    pub host: String,
+    /// What it joined with, in the protocol's form.
+    pub metadata: Bytes,
+    /// Its share, in the protocol's form.
+    pub assignment: Bytes,
+}
+
+impl Admin {
+    /// The groups of all brokers that answer, by name.
+    pub async fn list_groups(&self) -> Result<Vec<GroupListing>, AdminError> {
+        let mut patience = self.patience("the list of groups");
+        until_done!(patience, patience.groups())
+    }
+
+    /// A group of the classic protocol.
+    pub async fn describe_group(&self, group: &str) -> Result<GroupDescription, AdminError> {
+        let mut patience = self.patience(format!("a description of group {group}"));
+        until_done!(patience, patience.describe_group(group))
+    }
+
+    /// Deletes a group that has no members, and its offsets.
+    pub async fn delete_group(&self, group: &str) -> Result<(), AdminError> {
+        let mut patience = self.patience(format!("the deletion of group {group}"));
+        until_done!(patience, patience.delete_group(group))
+    }
+
+    /// All offsets that a group has committed; none for a group that is not there.
+    pub async fn group_offsets(&self, group: &str) -> Result<Offsets, AdminError> {
+        let mut patience = self.patience(format!("the offsets of group {group}"));
+        until_done!(patience, patience.group_offsets(group))
+    }
+
+    /// Commits offsets for a group. It must have no members (`UnknownMemberIdException` otherwise).
+    pub async fn alter_group_offsets(
+        &self,
+        group: &str,
+        offsets: &Offsets,
+    ) -> Result<Outcomes<TopicPartition, ()>, AdminError> {
+        let mut patience = self.patience(format!("a change of the offsets of group {group}"));
+        let mut open = Open::new(offsets.keys().cloned());
+        let end = until_done!(patience, patience.commit(group, offsets, &mut open));
+        open.close(end)
+    }
+
+    /// Forgets offsets of a group, for topics that none of its members reads (`GroupSubscribedToTopicException` otherwise).
+    pub async fn delete_group_offsets(
+        &self,
+        group: &str,
+        partitions: &BTreeSet<TopicPartition>,
+    ) -> Result<Outcomes<TopicPartition, ()>, AdminError> {
+        let mut patience = self.patience(format!("the deletion of offsets of group {group}"));
+        let mut open = Open::new(partitions.iter().cloned());
+        let end = until_done!(patience, patience.delete_offsets(group, &mut open));
+        open.close(end)
+    }
+}
+
+impl Patience<'_> {
+    async fn groups(&self) -> Result<Vec<GroupListing>, Failure> {
+        let brokers = self.metadata(Some(&[])).await?.brokers;
+        let mut groups = BTreeSet::new();
+        for broker in brokers {
+            let response = ask!(self, Target::Node(broker.node_id.0), ListGroups(ListGroupsRequest::default()));
+            Failure::check(response.error_code, None)?;
+            groups.extend(response.groups.into_iter().map(|group| GroupListing {
+                group_id: group.group_id.to_string(),
+                protocol_type: group.protocol_type.to_string(),
+                state: group.group_state.to_string(),
+            }));
+        }
+        Ok(groups.into_iter().collect())
+    }
+
+    /// Whom to ask about a group.
+    async fn of_group(&self, group: &str) -> Result<Target, Failure> {
+        Ok(coordinator(self.coordinator(group).await?))
+    }
+
+    async fn describe_group(&self, group: &str) -> Result<GroupDescription, Failure> {
+        let request = DescribeGroupsRequest::default().with_groups(vec![GroupId(text(group))]);
+        let response = ask!(self, self.of_group(group).await?, DescribeGroups(request));
+        let found = response.groups.into_iter().next().ok_or(Failure::Unanswered)?;
+        Failure::check(found.error_code, found.error_message.as_ref())?;
+        let members = found.members.into_iter().map(|member| GroupMember {
+            member_id: member.member_id.to_string(),
+            instance_id: member.group_instance_id.map(|id| id.to_string()),
+            client_id: member.client_id.to_string(),
+            host: member.client_host.to_string(),
+            metadata: member.member_metadata,
+            assignment: member.member_assignment,
+        });
+        Ok(GroupDescription {
+            group_id: found.group_id.to_string(),
+            state: found.group_state.to_string(),
+            protocol_type: found.protocol_type.to_string(),
+            protocol: found.protocol_data.to_string(),
+            members: members.collect(),
+        })
+    }
+
+    async fn delete_group(&self, group: &str) -> Result<(), Failure> {
+        let request = DeleteGroupsRequest::default().with_groups_names(vec![GroupId(text(group))]);
+        let response = ask!(self, self.of_group(group).await?, DeleteGroups(request));
+        let done = response.results.first().ok_or(Failure::Unanswered)?;
+        Failure::check(done.error_code, None)
+    }
+
+    async fn group_offsets(&self, group: &str) -> Result<Offsets, Failure> {
+        let asked = OffsetFetchRequestGroup::default()
+            .with_group_id(GroupId(text(group)))
+            .with_member_epoch(NO_GENERATION)
+            .with_topics(None);
+        let request = OffsetFetchRequest::default().with_groups(vec![asked]).with_require_stable(false);
+        let response = ask!(self, self.of_group(group).await?, OffsetFetch(request));
+        Failure::check(response.error_code, None)?;
+        let found = response.groups.into_iter().next().ok_or(Failure::Unanswered)?;
+        Failure::check(found.error_code, None)?;
+        let mut offsets = Offsets::new();
+        for topic in found.topics {
+            for partition in topic.partitions {
+                Failure::check(partition.error_code, None)?;
+                if partition.committed_offset < 0 {
+                    continue;
+                }
+                let committed = OffsetAndMetadata {
+                    offset: partition.committed_offset,
+                    leader_epoch: (partition.committed_leader_epoch >= 0).then_some(partition.committed_leader_epoch),
+                    metadata: partition.metadata.map(|metadata| metadata.to_string()).unwrap_or_default(),
+                };
+                offsets.insert(TopicPartition::new(topic.name.as_str(), partition.partition_index), committed);
+            }
+        }
+        Ok(offsets)
+    }
+
+    async fn commit(&self, group: &str, offsets: &Offsets, open: &mut Open<TopicPartition, ()>) -> Result<(), Failure> {
+        let mut topics: BTreeMap<&str, Vec<OffsetCommitRequestPartition>> = BTreeMap::new();
+        for (place, offset) in offsets.iter().filter(|(place, _)| open.left.contains(place)) {
+            topics.entry(&place.topic).or_default().push(
+                OffsetCommitRequestPartition::default()
+                    .with_partition_index(place.partition)
+                    .with_committed_offset(offset.offset)
+                    .with_committed_leader_epoch(offset.leader_epoch.unwrap_or(-1))
+                    .with_committed_metadata(Some(text(&offset.metadata))),
+            );
+        }
+        let topics = topics.into_iter().map(|(topic, partitions)| {
+            OffsetCommitRequestTopic::default().with_name(TopicName(text(topic))).with_partitions(partitions)
+        });
+        let request = OffsetCommitRequest::default()
+            .with_group_id(GroupId(text(group)))
+            .with_generation_id_or_member_epoch(NO_GENERATION)
+            .with_topics(topics.collect());
+        let response = ask!(self, self.of_group(group).await?, OffsetCommit(request));
+        for topic in &response.topics {
+            for done in &topic.partitions {
+                let place = TopicPartition::new(topic.name.as_str(), done.partition_index);
+                open.settle(&place, KafkaError::from_code(done.error_code).map_or(Ok(()), Err));
+            }
+        }
+        open.remaining()
+    }
+
+    async fn delete_offsets(&self, group: &str, open: &mut Open<TopicPartition, ()>) -> Result<(), Failure> {
+        let mut topics: BTreeMap<&str, Vec<OffsetDeleteRequestPartition>> = BTreeMap::new();
+        for place in &open.left {
+            let partition = OffsetDeleteRequestPartition::default().with_partition_index(place.partition);
+            topics.entry(&place.topic).or_default().push(partition);
+        }
+        let topics = topics.into_iter().map(|(topic, partitions)| {
+            OffsetDeleteRequestTopic::default().with_name(TopicName(text(topic))).with_partitions(partitions)
+        });
+        let request = OffsetDeleteRequest::default().with_group_id(GroupId(text(group))).with_topics(topics.collect());
+        let response = ask!(self, self.of_group(group).await?, OffsetDelete(request));
+        Failure::check(response.error_code, None)?;
+        for topic in &response.topics {
+            for done in &topic.partitions {
+                let place = TopicPartition::new(topic.name.as_str(), done.partition_index);
+                open.settle(&place, KafkaError::from_code(done.error_code).map_or(Ok(()), Err));
+            }
+        }
+        open.remaining()
+    }
+}
