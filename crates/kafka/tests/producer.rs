@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
 use kafka_protocol::messages::{RequestKind, ResponseKind};
-use kurier_broker::{Broker, BrokerConfig, RunningBroker};
+use kurier_broker::{Broker, BrokerConfig, Data, RunningBroker};
 use kurier_kafka::batch::Scratch;
 use kurier_kafka::consumer::core::{Broker as Node, Target};
 use kurier_kafka::consumer::{Consumer, ConsumerConfig, TcpTransport, Transport, TransportError};
@@ -254,5 +254,40 @@ fn a_full_buffer_holds_the_sender_up_and_loses_nothing() {
         let mut batch = ProduceBatch::default();
         add(&mut batch, 0, &topic, None, None);
         assert!(producer.send(&mut batch).await.is_err());
+    });
+}
+
+#[test]
+fn a_broker_that_comes_back_has_every_record_once_and_in_order() {
+    let folder = tempfile::tempdir().unwrap();
+    let on_disk = BrokerConfig { data: Data::Dir(folder.path().to_owned()), ..BrokerConfig::default() };
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    runtime.block_on(async {
+        let mut broker = Broker::start(on_disk.clone()).await.unwrap();
+        let (address, port) = (broker.address().to_owned(), broker.local_addr().port());
+        let more = [("retry.backoff.ms", "5"), ("batch.size", "500"), ("reconnect.backoff.max.ms", "50")];
+        let producer = Arc::new(Producer::new(config(&address, &more)));
+        let sending = tokio::spawn({
+            let producer = Arc::clone(&producer);
+            async move {
+                let topic: Arc<str> = "durable".into();
+                for round in 0..200u64 {
+                    let mut batch = ProduceBatch::default();
+                    (0..50).for_each(|n| add(&mut batch, round * 50 + n, &topic, Some(0), None));
+                    producer.send(&mut batch).await.unwrap();
+                    tokio::time::sleep(Duration::from_millis(2)).await;
+                }
+            }
+        });
+        for _ in 0..4 {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            broker.stop().await.unwrap();
+            broker = Broker::start(BrokerConfig { port, ..on_disk.clone() }).await.unwrap();
+        }
+        sending.await.unwrap();
+        let told = delivered(&producer, 10_000).await;
+        assert!((0..10_000).all(|ticket| told[&ticket] == Ok((0, ticket as i64))));
+        let values = values(&address, "durable", 10_000).await;
+        assert!(values[&0].iter().copied().eq(0..10_000), "one of each, in order");
     });
 }

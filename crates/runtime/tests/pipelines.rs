@@ -173,3 +173,28 @@ async fn tasks_share_partitions_and_hand_them_over_without_loss() {
         assert_eq!(offsets, (0..150).collect::<Vec<_>>(), "{partition}: nothing lost, nothing doubled");
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broker_that_goes_and_comes_back_fails_nobody() {
+    let mut bench = Bench::start(1).await;
+    bench.write("in", 0, numbers(0..100)).await;
+    let sink = bench.run(1, &SINK).await;
+    let collect = bench.collect.clone();
+    until("everything is put", async || collect.records.lock().len() == 100).await;
+    let source = bench.source().await;
+    let (end, committed) = (bench.numbers.end.clone(), bench.numbers.committed.clone());
+    for round in 1..=3 {
+        end.store(round * 2_000, Ordering::Relaxed);
+        bench.restart_broker().await;
+        bench.write("in", 0, numbers(round * 100..round * 100 + 100)).await;
+        until("the source goes on", async || committed.load(Ordering::Relaxed) == round * 2_000).await;
+        until("the sink goes on", async || collect.records.lock().len() as i64 >= 100 + round * 100).await;
+    }
+    bench.stop(source).await;
+    bench.stop(sink).await;
+    let values: Vec<_> = bench.read("numbers", 6_000).await.into_iter().map(|(value, _)| value).collect();
+    assert_eq!(values.len(), 6_000, "nothing lost, nothing doubled");
+    assert_eq!(values, numbers(0..6_000));
+    let found: BTreeSet<_> = collect.texts().into_iter().collect();
+    assert_eq!(found.len(), 400, "nothing lost");
+}

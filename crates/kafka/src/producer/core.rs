@@ -291,10 +291,10 @@ impl ProducerCore {
         record: &Outgoing<'_>,
         headers: &[HeaderRef<'_>],
     ) {
-        if !self.partitions.contains_key(place) {
-            self.partitions.insert(place.clone(), Partition::default());
-        }
-        let Some(partition) = self.partitions.get_mut(place) else { return };
+        let partition = match self.partitions.get_mut(place) {
+            Some(partition) => partition,
+            None => self.partitions.entry(place.clone()).or_default(),
+        };
         let timestamp = record.timestamp.unwrap_or(wall_ms);
         loop {
             let open = partition.open.get_or_insert_with(|| Open {

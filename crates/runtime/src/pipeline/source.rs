@@ -79,6 +79,8 @@ struct Run {
     unheard: BTreeMap<Ticket, SourceRecord>,
     /// Records in the ledger that Kafka has refused.
     lost: u64,
+    /// The topic of the record before: nearly always that of the next one.
+    recent_topic: Option<Arc<str>>,
     /// What the task has not heard of yet.
     heard: Vec<AckedRecord>,
     /// The order that is followed.
@@ -98,6 +100,7 @@ impl SourcePipeline {
             unheard: BTreeMap::new(),
             heard: Vec::new(),
             lost: 0,
+            recent_topic: None,
             order: Order::Run,
             next_commit: Instant::now() + self.settings.commit_interval,
         };
@@ -253,7 +256,10 @@ impl SourcePipeline {
         }
         match self.encoder.encode(record, ticket, &mut run.batch, &self.control).await {
             Ok(()) => {
-                self.reports.topic(&record.topic);
+                if !run.recent_topic.as_ref().is_some_and(|recent| Arc::ptr_eq(recent, &record.topic)) {
+                    self.reports.topic(&record.topic);
+                    run.recent_topic = Some(record.topic.clone());
+                }
                 true
             }
             Err(failure) => {

@@ -8,7 +8,7 @@ use kurier_api::plugin::{
     SourceTaskContext,
 };
 use kurier_api::{ConnectError, SinkRecord, SourceRecord, TopicPartition};
-use kurier_broker::{Broker, BrokerConfig, RunningBroker};
+use kurier_broker::{Broker, BrokerConfig, Data, RunningBroker};
 use kurier_kafka::batch::Scratch;
 use kurier_kafka::consumer::{Consumer, ConsumerConfig};
 use kurier_kafka::producer::{Destination, ProduceBatch, Producer, ProducerConfig};
@@ -219,7 +219,9 @@ impl Collect {
 
 /// All of it.
 pub(crate) struct Bench {
-    broker: RunningBroker,
+    broker: Option<RunningBroker>,
+    config: BrokerConfig,
+    address: String,
     pub(crate) worker: LocalWorker,
     events: mpsc::UnboundedReceiver<UnitEvent>,
     offsets: Arc<FileOffsetStore>,
@@ -230,21 +232,30 @@ pub(crate) struct Bench {
 }
 
 impl Bench {
+    /// Stops the broker and starts it again on what it has kept.
+    pub(crate) async fn restart_broker(&mut self) {
+        self.broker.take().expect("it runs").stop().await.unwrap();
+        self.broker = Some(Broker::start(self.config.clone()).await.unwrap());
+    }
+
     /// A broker whose topics have so many partitions, and a worker that runs nothing yet.
     pub(crate) async fn start(partitions: i32) -> Self {
-        let config = BrokerConfig { num_partitions: partitions, ..BrokerConfig::default() };
-        let broker = Broker::start(config).await.unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let data = Data::Dir(folder.path().join("broker"));
+        let config = BrokerConfig { num_partitions: partitions, data, ..BrokerConfig::default() };
+        let broker = Broker::start(config.clone()).await.unwrap();
+        let (address, port) = (broker.address().to_owned(), broker.local_addr().port());
+        let (broker, config) = (Some(broker), BrokerConfig { port, ..config });
         let (numbers, collect) = (Numbers::default(), Collect::default());
         let mut registry = Registry::new();
         registry.add_source(Arc::new(numbers.clone()));
         registry.add_sink(Arc::new(collect.clone()));
         kurier_builtin::converters::converters().for_each(|converter| registry.add_converter(converter));
         kurier_builtin::converters::header_converters().for_each(|converter| registry.add_header_converter(converter));
-        let folder = tempfile::tempdir().unwrap();
         let json = registry.converter("org.apache.kafka.connect.json.JsonConverter").unwrap().clone();
         let offsets = Arc::new(FileOffsetStore::open(folder.path().join("offsets"), &*json).unwrap());
         let props = [
-            ("bootstrap.servers", broker.address()),
+            ("bootstrap.servers", address.as_str()),
             ("key.converter", "org.apache.kafka.connect.storage.StringConverter"),
             ("value.converter", "org.apache.kafka.connect.storage.StringConverter"),
             ("offset.flush.interval.ms", "10"),
@@ -262,7 +273,7 @@ impl Bench {
             events: sender,
         })
         .unwrap();
-        Self { broker, worker, events, offsets, numbers, collect, epoch: 0, _folder: folder }
+        Self { broker, config, address, worker, events, offsets, numbers, collect, epoch: 0, _folder: folder }
     }
 
     /// Starts a task and waits until it runs.
@@ -309,7 +320,7 @@ impl Bench {
     }
 
     fn props(&self, more: &[(&str, &str)]) -> BTreeMap<String, String> {
-        let given = [("bootstrap.servers", self.broker.address())];
+        let given = [("bootstrap.servers", self.address.as_str())];
         given.iter().chain(more).map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
     }
 
