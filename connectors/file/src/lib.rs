@@ -6,4 +6,13 @@
 mod json_line;
 mod lines;
 mod reader;
+mod settings;
+mod sink;
+mod source;
 mod writer;
+
+pub use sink::FileStreamSink;
+pub use source::FileStreamSource;
+
+/// The version that REST shows: that of the Java connectors.
+const VERSION: &str = "4.3.1";

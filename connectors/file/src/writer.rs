@@ -72,16 +72,14 @@ impl LineWriter {
         })
     }
 
-    /// Makes everything appended so far survive a loss of power.
+    /// The file, to wait until what was appended is on the disk; none where that means nothing.
     ///
     /// # Errors
-    /// If the disk refuses.
-    pub(crate) fn sync(&mut self) -> Result<(), ConnectError> {
+    /// If the system gives no further file descriptor.
+    pub(crate) fn regular_file(&self) -> Result<Option<File>, ConnectError> {
         match &self.output {
-            Output::File(file) if self.regular => file.sync_data().map_err(|error| {
-                ConnectError::connect(format!("cannot make what was written to {} durable: {error}", self.name()))
-            }),
-            _ => Ok(()),
+            Output::File(file) if self.regular => Ok(Some(file.try_clone()?)),
+            _ => Ok(None),
         }
     }
 
@@ -143,7 +141,7 @@ mod tests {
             std::fs::write(&path, before).unwrap();
             let mut writer = LineWriter::open(path.to_str().unwrap()).unwrap();
             writer.append(b"x\n").unwrap();
-            writer.sync().unwrap();
+            writer.regular_file().unwrap().unwrap().sync_data().unwrap();
             assert_eq!(std::fs::read_to_string(&path).unwrap(), expected, "after {before:?}");
         }
     }
