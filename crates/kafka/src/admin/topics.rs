@@ -60,7 +60,10 @@ impl Admin {
 
     /// Topics by name. One that does not exist is `UnknownTopicOrPartitionException`, at once: it is not created by asking.
     pub async fn describe_topics(&self, names: &[&str]) -> Result<Outcomes<String, TopicDescription>, AdminError> {
-        let mut patience = self.patience(format!("a description of topics {}", names.join(", ")));
+        let mut patience = self.patience(match names {
+            [name] => format!("a description of topic {name}"),
+            names => format!("a description of topics {}", names.join(", ")),
+        });
         let mut open = Open::new(names.iter().map(|name| (*name).to_owned()));
         let end = until_done!(patience, patience.describe(&mut open));
         open.close(end)
