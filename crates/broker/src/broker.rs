@@ -414,7 +414,7 @@ impl Broker {
         match request.body {
             RequestKind::Produce(body) => self.produce(version, body),
             RequestKind::Fetch(body) => self.fetch(ticket, version, body),
-            RequestKind::ListOffsets(body) => answer(ResponseKind::ListOffsets(self.list_offsets(body))),
+            RequestKind::ListOffsets(body) => answer(ResponseKind::ListOffsets(self.list_offsets(version, body))),
             RequestKind::OffsetForLeaderEpoch(body) => {
                 answer(ResponseKind::OffsetForLeaderEpoch(self.offset_for_leader_epoch(body)))
             }

@@ -68,7 +68,7 @@ pub(crate) static DEFINITIONS: [Definition; 33] = [
     definition("min.compaction.lag.ms", Kind::Long, "0", Check::AtLeast(0)),
     definition("min.insync.replicas", Kind::Int, "1", Check::AtLeast(1)),
     definition("preallocate", Kind::Boolean, "false", Check::OneOf(&["true", "false"])),
-    definition("remote.copy.disable", Kind::Boolean, "false", Check::OneOf(&["true", "false"])),
+    definition("remote.log.copy.disable", Kind::Boolean, "false", Check::OneOf(&["true", "false"])),
     definition("remote.log.delete.on.disable", Kind::Boolean, "false", Check::OneOf(&["true", "false"])),
     definition("remote.storage.enable", Kind::Boolean, "false", Check::OneOf(&["false"])),
     definition("retention.bytes", Kind::Long, "-1", Check::Any),

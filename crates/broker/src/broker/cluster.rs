@@ -63,6 +63,8 @@ pub(super) static SERVED: &[(ApiKey, i16, i16)] = &[
 ];
 /// "Not asked for", where authorized operations would be told: there is no authorization to tell about.
 const NO_OPERATIONS: i32 = i32::MIN;
+/// Every operation on a topic, as bits: without authorization, everybody may do everything.
+const ALL_TOPIC_OPERATIONS: i32 = 0b1101_1111_1000;
 /// Most partitions in one answer to `DescribeTopicPartitions`.
 const MAX_DESCRIBED_PARTITIONS: usize = 2_000;
 /// The kind of endpoint that `DescribeCluster` can be asked for, beside controllers.
@@ -199,7 +201,7 @@ impl Broker {
                 let unknown = DescribeTopicPartitionsResponseTopic::default()
                     .with_name(Some(name))
                     .with_error_code(code(error))
-                    .with_topic_authorized_operations(NO_OPERATIONS);
+                    .with_topic_authorized_operations(ALL_TOPIC_OPERATIONS);
                 described.push(unknown);
                 continue;
             };
@@ -227,7 +229,7 @@ impl Broker {
                     .with_name(Some(name.clone()))
                     .with_topic_id(topic.id)
                     .with_partitions(partitions)
-                    .with_topic_authorized_operations(NO_OPERATIONS),
+                    .with_topic_authorized_operations(ALL_TOPIC_OPERATIONS),
             );
             if to < count {
                 next_cursor = Some(Cursor::default().with_topic_name(name).with_partition_index(to));

@@ -68,7 +68,8 @@ impl Broker {
                     .with_name(definition.name.into())
                     .with_value(Some(value.to_owned().into()))
                     .with_config_source(self.source_of(definition.name, &topic.overrides))
-                    .with_config_type(definition.kind as i8);
+                    .with_config_type(definition.kind as i8)
+                    .with_documentation(None);
                 if synonyms { result.with_synonyms(self.synonyms(definition, &topic.overrides)) } else { result }
             })
             .collect();
@@ -137,6 +138,7 @@ impl Broker {
                     .with_read_only(true)
                     .with_config_source(SOURCE_BROKER)
                     .with_config_type(kind as i8)
+                    .with_documentation(None)
             })
             .collect();
         Ok(described)
@@ -212,13 +214,15 @@ impl Broker {
                 let reason = format!("Error due to duplicate config keys: {config}");
                 return Err((ResponseError::InvalidRequest, reason));
             }
+            let value = change.value.map(|value| value.to_string());
+            // What is not there can be removed, even what cannot be there.
+            if change.config_operation == DELETE {
+                configs.0.remove(&config);
+                continue;
+            }
             let definition =
                 Definition::of(&config).ok_or_else(|| invalid(format!("Unknown topic config name: {config}")))?;
-            let value = change.value.map(|value| value.to_string());
             match (change.config_operation, value) {
-                (DELETE, _) => {
-                    configs.0.remove(&config);
-                }
                 (SET, Some(value)) => {
                     configs.0.insert(config, value);
                 }

@@ -229,6 +229,7 @@ fn read(topics: &mut Topics, plan: &Plan) -> Found {
                     .with_high_watermark(NO_OFFSET)
                     .with_last_stable_offset(NO_OFFSET)
                     .with_log_start_offset(NO_OFFSET)
+                    .with_aborted_transactions(None)
                     .with_records(Some(Bytes::new()));
                 if let Err(error) = read_partition(topics, plan, topic.id, wanted, left, found.bytes == 0, &mut data) {
                     found.has_error = true;
@@ -277,8 +278,6 @@ fn read_partition(
                 .with_first_offset(aborted.first_offset)
         });
         data.aborted_transactions = Some(aborted.collect());
-    } else {
-        data.aborted_transactions = None;
     }
     match slice {
         Ok(slice) => {

@@ -29,13 +29,15 @@ const LATEST_TIERED: i64 = -5;
 const NONE: i64 = -1;
 /// "Up to the end", as an offset to delete to.
 const TO_THE_END: i64 = -1;
+/// First version of `ListOffsets` with leader epochs.
+const LEADER_EPOCH_VERSION: i16 = 4;
 /// The isolation level in which open transactions are not seen.
 const READ_COMMITTED: i8 = 1;
 /// "Not known", for sizes.
 const UNKNOWN_SIZE: i64 = -1;
 
 impl Broker {
-    pub(super) fn list_offsets(&mut self, request: ListOffsetsRequest) -> ListOffsetsResponse {
+    pub(super) fn list_offsets(&mut self, version: i16, request: ListOffsetsRequest) -> ListOffsetsResponse {
         let read_committed = request.isolation_level == READ_COMMITTED;
         let mut topics = Vec::new();
         for topic in request.topics {
@@ -49,7 +51,8 @@ impl Broker {
                     let response = ListOffsetsPartitionResponse::default().with_partition_index(asked.partition_index);
                     match found {
                         Ok((offset, timestamp)) => {
-                            let epoch = if offset == NONE { -1 } else { LEADER_EPOCH };
+                            let known = offset != NONE && version >= LEADER_EPOCH_VERSION;
+                            let epoch = if known { LEADER_EPOCH } else { -1 };
                             response.with_offset(offset).with_timestamp(timestamp).with_leader_epoch(epoch)
                         }
                         Err(error) => response.with_offset(NONE).with_timestamp(NONE).with_error_code(code(error)),

@@ -5,12 +5,13 @@
 
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
-use kafka_protocol::messages::produce_response::{PartitionProduceResponse, TopicProduceResponse};
+use kafka_protocol::messages::produce_response::{
+    BatchIndexAndErrorMessage, PartitionProduceResponse, TopicProduceResponse,
+};
 use kafka_protocol::messages::{ProduceRequest, ProduceResponse, ResponseKind};
 use kurier_kafka::batch::{Batch, BatchError, BatchHeader, Compression, Scratch, validate, validate_records};
 use uuid::Uuid;
 
-use super::topics::Refusal;
 use super::{Broker, Outcome, code};
 use crate::log::Verdict;
 use crate::topic_config::TopicConfig;
@@ -23,6 +24,27 @@ const TOPIC_ID_VERSION: i16 = 13;
 const MESSAGE_VERSION: i16 = 8;
 /// "No timestamp of the broker's": the producer's own counts.
 const NO_APPEND_TIME: i64 = -1;
+
+/// Why a batch is not taken.
+struct Refusal {
+    error: ResponseError,
+    /// Empty when the error says it all.
+    reason: String,
+    /// Told only where the log itself refused.
+    log_start: i64,
+    /// Records, by their place in the batch, that are to blame.
+    records: Vec<i32>,
+}
+
+impl Refusal {
+    fn new(error: ResponseError, reason: impl Into<String>) -> Self {
+        Self { error, reason: reason.into(), log_start: -1, records: Vec::new() }
+    }
+
+    fn by_log(error: ResponseError, log_start: i64) -> Self {
+        Self { log_start, ..Self::new(error, "") }
+    }
+}
 
 /// Where a batch lies.
 struct Appended {
@@ -71,7 +93,7 @@ impl Broker {
             .map(|partition| {
                 let index = partition.index;
                 let result = id
-                    .map_err(|error| (error, String::new()))
+                    .map_err(|error| Refusal::new(error, ""))
                     .and_then(|id| self.produce_to_partition(version, acks, transactional_id, id, partition));
                 let response = PartitionProduceResponse::default().with_index(index);
                 match result {
@@ -79,14 +101,27 @@ impl Broker {
                         .with_base_offset(appended.base_offset)
                         .with_log_append_time_ms(appended.append_time)
                         .with_log_start_offset(appended.log_start),
-                    Err((error, reason)) => {
-                        failed.get_or_insert(error);
-                        let reason = (version >= MESSAGE_VERSION && !reason.is_empty()).then(|| reason.into());
-                        response
-                            .with_error_code(code(error))
-                            .with_error_message(reason)
+                    Err(refusal) => {
+                        failed.get_or_insert(refusal.error);
+                        let response = response
+                            .with_error_code(code(refusal.error))
                             .with_base_offset(-1)
                             .with_log_append_time_ms(NO_APPEND_TIME)
+                            .with_log_start_offset(refusal.log_start);
+                        if version < MESSAGE_VERSION {
+                            return response;
+                        }
+                        let records = refusal
+                            .records
+                            .into_iter()
+                            .map(|index| {
+                                BatchIndexAndErrorMessage::default()
+                                    .with_batch_index(index)
+                                    .with_batch_index_error_message(Some(refusal.reason.clone().into()))
+                            })
+                            .collect();
+                        let reason = (!refusal.reason.is_empty()).then(|| refusal.reason.into());
+                        response.with_record_errors(records).with_error_message(reason)
                     }
                 }
             })
@@ -103,9 +138,12 @@ impl Broker {
         topic_id: Uuid,
         data: PartitionProduceData,
     ) -> Result<Appended, Refusal> {
-        let plain = |error| (error, String::new());
+        let plain = |error| Refusal::new(error, "");
         if !(-1..=1).contains(&acks) {
-            return Err((ResponseError::InvalidRequiredAcks, format!("acks can be 0, 1 or -1 (all), not {acks}.")));
+            return Err(Refusal::new(
+                ResponseError::InvalidRequiredAcks,
+                format!("acks can be 0, 1 or -1 (all), not {acks}."),
+            ));
         }
         let records = data.records.unwrap_or_default();
         let now_ms = self.now.unix_ms;
@@ -114,7 +152,8 @@ impl Broker {
         let (log, config) = topic.log(data.index).ok_or_else(|| plain(ResponseError::UnknownTopicOrPartition))?;
         let header = check_batch(&records, config, version, now_ms)?;
         if config.log.compact {
-            check_keys(&Batch::parse(records.clone()).map_err(refused_batch)?, &mut self.scratch)?;
+            let batch = Batch::parse(records.clone()).map_err(refused_batch)?;
+            check_keys(&batch, &mut self.scratch, log.start_offset())?;
         }
         if header.is_transactional() {
             self.transactions.check_write(transactional_id, &header, &name, data.index).map_err(plain)?;
@@ -124,11 +163,14 @@ impl Broker {
             match log.check_producer(&header) {
                 Verdict::Append => {}
                 Verdict::Duplicate { base_offset, timestamp_ms } => {
-                    let append_time = if config.log.log_append_time { timestamp_ms } else { NO_APPEND_TIME };
-                    return Ok(Appended { base_offset, append_time, log_start: log.start_offset() });
+                    return Ok(Appended { base_offset, append_time: timestamp_ms, log_start: log.start_offset() });
                 }
-                Verdict::OutOfOrder => return Err(plain(ResponseError::OutOfOrderSequenceNumber)),
-                Verdict::StaleEpoch => return Err(plain(ResponseError::InvalidProducerEpoch)),
+                Verdict::OutOfOrder => {
+                    return Err(Refusal::by_log(ResponseError::OutOfOrderSequenceNumber, log.start_offset()));
+                }
+                Verdict::StaleEpoch => {
+                    return Err(Refusal::by_log(ResponseError::InvalidProducerEpoch, log.start_offset()));
+                }
             }
         }
         let base_offset = log.append(&*self.store, &config.log, now_ms, &records, &header).map_err(|error| {
@@ -137,7 +179,8 @@ impl Broker {
                 partition = data.index,
                 "cannot append: {error}; producers are told to try again, free some space"
             );
-            (ResponseError::KafkaStorageError, format!("The broker cannot write to its data folder: {error}"))
+            let reason = format!("The broker cannot write to its data folder: {error}");
+            Refusal::new(ResponseError::KafkaStorageError, reason)
         })?;
         let appended = Appended { base_offset, append_time, log_start: log.start_offset() };
         let flush_ms = config.log.flush_ms;
@@ -149,7 +192,7 @@ impl Broker {
 
 /// Checks everything about a batch that does not need its records.
 fn check_batch(records: &[u8], config: &TopicConfig, version: i16, now_ms: i64) -> Result<BatchHeader, Refusal> {
-    let invalid = |reason: &str| (ResponseError::InvalidRecord, reason.to_owned());
+    let invalid = |reason: &str| Refusal::new(ResponseError::InvalidRecord, reason);
     let header = validate(records).map_err(refused_batch)?;
     if header.size != records.len() {
         return Err(invalid("A produce request must contain exactly one record batch for each partition."));
@@ -170,22 +213,22 @@ fn check_batch(records: &[u8], config: &TopicConfig, version: i16, now_ms: i64) 
         return Err(invalid("A transactional batch must have a producer id."));
     }
     if version < ZSTD_VERSION && header.compression().is_ok_and(|compression| compression == Compression::Zstd) {
-        let reason = "Produce requests before version 7 may not be compressed by zstd.".to_owned();
-        return Err((ResponseError::UnsupportedCompressionType, reason));
+        let reason = "Produce requests before version 7 may not be compressed by zstd.";
+        return Err(Refusal::new(ResponseError::UnsupportedCompressionType, reason));
     }
     if header.size > config.max_message_bytes {
         let reason = format!(
             "The record batch size is {} bytes which exceeds the maximum configured value of {}.",
             header.size, config.max_message_bytes
         );
-        return Err((ResponseError::MessageTooLarge, reason));
+        return Err(Refusal::new(ResponseError::MessageTooLarge, reason));
     }
     if header.size as u64 > config.log.segment_bytes {
         let reason = format!(
             "The record batch of {} bytes exceeds the segment size of {}.",
             header.size, config.log.segment_bytes
         );
-        return Err((ResponseError::RecordListTooLarge, reason));
+        return Err(Refusal::new(ResponseError::RecordListTooLarge, reason));
     }
     if !config.log.log_append_time {
         let latest = now_ms.saturating_add(config.timestamp_after_max_ms);
@@ -196,22 +239,26 @@ fn check_batch(records: &[u8], config: &TopicConfig, version: i16, now_ms: i64) 
                 "Timestamps from {} to {} are outside of the range [{earliest}, {latest}] that the topic allows.",
                 header.base_timestamp, header.max_timestamp
             );
-            return Err((ResponseError::InvalidTimestamp, reason));
+            return Err(Refusal::new(ResponseError::InvalidTimestamp, reason));
         }
     }
     Ok(header)
 }
 
 /// In a compacted topic a record without a key could never be replaced.
-fn check_keys(batch: &Batch, scratch: &mut Scratch) -> Result<(), Refusal> {
+fn check_keys(batch: &Batch, scratch: &mut Scratch, log_start: i64) -> Result<(), Refusal> {
     validate_records(batch, scratch).map_err(refused_batch)?;
-    for record in &batch.records(scratch).map_err(refused_batch)? {
+    let mut keyless = Vec::new();
+    for (index, record) in (0..).zip(&batch.records(scratch).map_err(refused_batch)?) {
         if record.map_err(refused_batch)?.key.is_none() {
-            let reason = "Compacted topic cannot accept message without key.".to_owned();
-            return Err((ResponseError::InvalidRecord, reason));
+            keyless.push(index);
         }
     }
-    Ok(())
+    if keyless.is_empty() {
+        return Ok(());
+    }
+    let reason = "Compacted topic cannot accept message without key.";
+    Err(Refusal { log_start, records: keyless, ..Refusal::new(ResponseError::InvalidRecord, reason) })
 }
 
 fn refused_batch(error: BatchError) -> Refusal {
@@ -220,5 +267,5 @@ fn refused_batch(error: BatchError) -> Refusal {
         BatchError::Checksum { .. } | BatchError::Incomplete { .. } => ResponseError::CorruptMessage,
         _ => ResponseError::InvalidRecord,
     };
-    (kind, error.to_string())
+    Refusal::new(kind, error.to_string())
 }

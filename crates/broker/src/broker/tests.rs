@@ -4,6 +4,7 @@ mod crash;
 mod groups;
 mod records;
 mod transactions;
+mod versions;
 
 use std::time::Duration;
 
@@ -19,6 +20,7 @@ use kafka_protocol::messages::{
     TransactionalId,
 };
 use kurier_kafka::batch::{Batches, Builder, BuilderOptions, Scratch, Stamp};
+use kurier_kafka::wire::encode_response;
 
 use super::{Broker, ConnectionId, Now, OpenError, Reply, Request};
 use crate::config::BrokerConfig;
@@ -78,7 +80,11 @@ impl Rig {
             |reply| matches!(reply, Reply::Answer { correlation_id, .. } if *correlation_id == correlation),
         )?;
         match self.replies.remove(index) {
-            Reply::Answer { response, .. } => Some(*response),
+            Reply::Answer { response, api_version, correlation_id, .. } => {
+                let encoded = encode_response(correlation_id, api_version, &response);
+                assert!(encoded.is_ok(), "version {api_version} of {response:?}: {encoded:?}");
+                Some(*response)
+            }
             _ => None,
         }
     }

@@ -1,0 +1,103 @@
+//! The same requests to this broker and to Apache Kafka: the answers are equal but for the differences listed here.
+//!
+//! Each side keeps its own ids (topics, members, producers); they are replaced by names before answers are compared. A request that
+//! Apache Kafka carries out behind its answer (creating a topic, say) is followed by reads that are asked again until both agree.
+
+#![expect(clippy::disallowed_methods, reason = "driver: a client of two brokers")]
+
+mod script;
+mod side;
+
+use std::fmt::Write as _;
+use std::time::{Duration, Instant};
+
+use kurier_broker::{Broker, BrokerConfig};
+use kurier_harness::{ApacheKafka, skip_without_java};
+use script::{Step, script};
+use side::Side;
+
+/// How long Apache Kafka may take to come to the answer of ours.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// Steps whose answers differ, and why.
+const DIFFERENCES: &[(&str, &str)] = &[];
+
+#[test]
+fn the_broker_answers_as_apache_kafka_does() {
+    let Some(java) = skip_without_java("the_broker_answers_as_apache_kafka_does") else { return };
+    let apache = ApacheKafka::start(&java).unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let broker = runtime.block_on(Broker::start(BrokerConfig::default())).unwrap();
+    let mut ours = Side::connect(broker.address()).unwrap();
+    let mut theirs = Side::connect(&apache.address()).unwrap();
+    let mut differing = Vec::new();
+    let mut report = String::new();
+    for step in script() {
+        let mine = ours.perform(&step);
+        let deadline = Instant::now() + PATIENCE;
+        let other = loop {
+            let other = theirs.perform(&step);
+            if other == mine || !(step.repeatable || Side::is_not_ready(&other)) || Instant::now() > deadline {
+                break other;
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        };
+        if mine != other {
+            differing.push(step.name);
+            if DIFFERENCES.iter().all(|(name, _)| *name != step.name) {
+                let _ = writeln!(report, "== {}\n{}", step.name, lines_that_differ(&other, &mine));
+            }
+        }
+    }
+    runtime.block_on(broker.stop()).unwrap();
+    assert!(report.is_empty(), "answers differ, `-` is Apache Kafka's, `+` is ours:\n{report}");
+    let listed: Vec<&str> = DIFFERENCES.iter().map(|(name, _)| *name).collect();
+    assert_eq!(differing, listed, "differences that are listed and are none any more");
+}
+
+/// The lines that differ, each under the last lines before it that are equal.
+fn lines_that_differ(theirs: &str, ours: &str) -> String {
+    let (theirs, ours): (Vec<&str>, Vec<&str>) = (theirs.lines().collect(), ours.lines().collect());
+    let mut text = String::new();
+    let (mut left, mut right) = (0, 0);
+    let mut shown = 0;
+    while left < theirs.len() || right < ours.len() {
+        if left < theirs.len() && right < ours.len() && theirs[left] == ours[right] {
+            (left, right) = (left + 1, right + 1);
+            continue;
+        }
+        for line in &theirs[shown.max(left.saturating_sub(3))..left] {
+            let _ = writeln!(text, "  {line}");
+        }
+        // The nearest place where both go on alike.
+        let (skip_left, skip_right) = (0..theirs.len() + ours.len())
+            .flat_map(|total| (0..=total).map(move |skip| (skip, total - skip)))
+            .find(|(skip_left, skip_right)| {
+                let (rest_left, rest_right) = (theirs.get(left + skip_left..), ours.get(right + skip_right..));
+                match (rest_left, rest_right) {
+                    (Some(rest_left), Some(rest_right)) => {
+                        let same =
+                            rest_left.iter().zip(rest_right).take(3).filter(|(left, right)| left == right).count();
+                        same == 3 || (rest_left.len() == rest_right.len() && same == rest_left.len())
+                    }
+                    _ => false,
+                }
+            })
+            .unwrap_or((theirs.len() - left, ours.len() - right));
+        for (sign, lines) in [('-', &theirs[left..left + skip_left]), ('+', &ours[right..right + skip_right])] {
+            for line in lines {
+                let _ = writeln!(text, "{sign} {line}");
+            }
+        }
+        (left, right) = (left + skip_left, right + skip_right);
+        shown = left;
+    }
+    text
+}
+
+impl Step {
+    /// For reads: asked again until the answers agree.
+    fn repeatable(mut self) -> Self {
+        self.repeatable = true;
+        self
+    }
+}

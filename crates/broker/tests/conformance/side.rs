@@ -1,0 +1,156 @@
+//! One of the two brokers under comparison.
+
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use anyhow::Result;
+use kafka_protocol::messages::ResponseKind;
+use kurier_kafka::wire::{decode_response_kind, encode_request_kind};
+use uuid::Uuid;
+
+use crate::script::Step;
+
+/// What a broker has told, for later requests.
+#[derive(Default)]
+pub(crate) struct Known {
+    pub(crate) topics: BTreeMap<String, Uuid>,
+    pub(crate) member: String,
+    pub(crate) producer: (i64, i16),
+}
+
+pub(crate) struct Side {
+    stream: TcpStream,
+    known: Known,
+    /// Texts of this broker, and what stands for them in comparisons.
+    names: Vec<(String, String)>,
+}
+
+/// Errors that say "not yet": a coordinator that is being elected, a topic that is being made.
+const NOT_READY: [i16; 6] = [3, 5, 14, 15, 16, 51];
+
+impl Side {
+    pub(crate) fn connect(address: &str) -> Result<Self> {
+        let stream = TcpStream::connect(address)?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(Duration::from_secs(30)))?;
+        let port = address.rsplit(':').next().unwrap_or_default();
+        let names = vec![(format!("port: {port}"), "port: PORT".to_owned())];
+        Ok(Self { stream, known: Known::default(), names })
+    }
+
+    /// Sends the step's request; returns its answer as comparable text.
+    pub(crate) fn perform(&mut self, step: &Step) -> String {
+        match self.ask(step) {
+            Ok(mut response) => {
+                self.learn(&response);
+                put_in_order(&mut response);
+                self.text(step, &response)
+            }
+            Err(error) => format!("no answer: {error}"),
+        }
+    }
+
+    pub(crate) fn is_not_ready(text: &str) -> bool {
+        NOT_READY.iter().any(|code| text.contains(&format!("error_code: {code},")))
+    }
+
+    fn ask(&mut self, step: &Step) -> Result<ResponseKind> {
+        let request = (step.request)(&self.known);
+        self.stream.write_all(&encode_request_kind(
+            Some(&"conformance".into()),
+            1,
+            step.api,
+            step.version,
+            &request,
+        )?)?;
+        let mut length = [0; 4];
+        self.stream.read_exact(&mut length)?;
+        let mut frame = vec![0; u32::from_be_bytes(length) as usize];
+        self.stream.read_exact(&mut frame)?;
+        Ok(decode_response_kind(step.api, frame.into(), step.version)?.1)
+    }
+
+    fn learn(&mut self, response: &ResponseKind) {
+        match response {
+            ResponseKind::Metadata(metadata) => {
+                if let Some(id) = &metadata.cluster_id {
+                    self.name(id.as_str(), "CLUSTER");
+                }
+                for topic in &metadata.topics {
+                    if let Some(name) = &topic.name
+                        && !topic.topic_id.is_nil()
+                    {
+                        self.known.topics.insert(name.to_string(), topic.topic_id);
+                        self.name(&topic.topic_id.to_string(), &format!("ID-OF-{}", name.as_str()));
+                    }
+                }
+            }
+            ResponseKind::CreateTopics(created) => {
+                for topic in created.topics.iter().filter(|topic| !topic.topic_id.is_nil()) {
+                    self.name(&topic.topic_id.to_string(), &format!("ID-OF-{}", topic.name.as_str()));
+                }
+            }
+            ResponseKind::JoinGroup(joined) if !joined.member_id.is_empty() => {
+                self.known.member = joined.member_id.to_string();
+                self.name(joined.member_id.as_str(), "MEMBER");
+            }
+            ResponseKind::InitProducerId(producer) if producer.error_code == 0 => {
+                self.known.producer = (producer.producer_id.0, producer.producer_epoch);
+                self.name(&format!("ProducerId(\n{}", producer.producer_id.0), "ProducerId(\nPID");
+            }
+            _ => {}
+        }
+    }
+
+    fn name(&mut self, text: &str, name: &str) {
+        if !self.names.iter().any(|(known, _)| known == text) {
+            self.names.push((text.to_owned(), name.to_owned()));
+        }
+    }
+
+    fn text(&self, step: &Step, response: &ResponseKind) -> String {
+        let mut text = String::new();
+        let mut within = 0;
+        for line in format!("{response:#?}").lines().map(str::trim) {
+            let opens = line.ends_with(['(', '[', '{']);
+            if within > 0 {
+                within += usize::from(opens);
+                within -= usize::from(line.starts_with([')', ']', '}']));
+                continue;
+            }
+            let field = line.split(':').next().unwrap_or_default();
+            if step.ignored.contains(&field) {
+                within = usize::from(opens);
+            } else if line != "unknown_tagged_fields: {}," {
+                text.push_str(line);
+                text.push('\n');
+            }
+        }
+        // A cluster formatted with eligible leader replicas has a default of its own for `min.insync.replicas`.
+        text = text.replace("config_source: 3", "config_source: 5");
+        for (from, to) in &self.names {
+            text = text.replace(from, to);
+        }
+        text
+    }
+}
+
+/// Lists without an order of their own are sorted.
+fn put_in_order(response: &mut ResponseKind) {
+    match response {
+        ResponseKind::Metadata(metadata) => {
+            metadata.topics.sort_by(|left, right| left.error_code.cmp(&right.error_code))
+        }
+        ResponseKind::DescribeConfigs(described) => {
+            for result in &mut described.results {
+                result.configs.sort_by(|left, right| left.name.as_str().cmp(right.name.as_str()));
+            }
+        }
+        ResponseKind::ListGroups(listed) => {
+            listed.groups.sort_by(|left, right| left.group_id.as_str().cmp(right.group_id.as_str()))
+        }
+        _ => {}
+    }
+}
