@@ -361,6 +361,7 @@ impl Broker {
     /// Sends an answer, whoever still waits for it.
     fn answer(&mut self, ticket: Ticket, response: ResponseKind, replies: &mut Vec<Reply>) {
         if let Some(origin) = self.finish(ticket) {
+            let response = group_api::fitted(response, origin.api_version);
             replies.push(Reply::Answer {
                 connection: origin.connection,
                 correlation_id: origin.correlation_id,

@@ -229,7 +229,6 @@ fn read(topics: &mut Topics, plan: &Plan) -> Found {
                     .with_high_watermark(NO_OFFSET)
                     .with_last_stable_offset(NO_OFFSET)
                     .with_log_start_offset(NO_OFFSET)
-                    .with_aborted_transactions(None)
                     .with_records(Some(Bytes::new()));
                 if let Err(error) = read_partition(topics, plan, topic.id, wanted, left, found.bytes == 0, &mut data) {
                     found.has_error = true;
@@ -261,6 +260,7 @@ fn read_partition(
     let unknown = if plan.by_id { ResponseError::UnknownTopicId } else { ResponseError::UnknownTopicOrPartition };
     let topic = topics.by_id_mut(topic_id).ok_or(unknown)?;
     let (log, _) = topic.log(wanted.index).ok_or(ResponseError::UnknownTopicOrPartition)?;
+    data.aborted_transactions = None;
     check_leader_epoch(wanted.leader_epoch)?;
     let (start, end, stable) = (log.start_offset(), log.end_offset(), log.stable_offset());
     if !(start..=end).contains(&wanted.offset) {

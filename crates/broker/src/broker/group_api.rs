@@ -27,6 +27,8 @@ use crate::journal::{CommittedOffset, Entry};
 
 /// First version of `OffsetFetch` that asks for many groups at once.
 const MANY_GROUPS_VERSION: i16 = 8;
+/// First version of `JoinGroup` whose answer may name no protocol.
+const NO_PROTOCOL_VERSION: i16 = 7;
 /// First version of `DescribeGroups` that has an error for a group that is not there.
 const NOT_FOUND_VERSION: i16 = 6;
 /// "Not asked for", where authorized operations would be told: there is no authorization to tell about.
@@ -354,6 +356,16 @@ impl Broker {
             results.push(DeletableGroupResult::default().with_group_id(id).with_error_code(result_code(result)));
         }
         DeleteGroupsResponse::default().with_results(results)
+    }
+}
+
+/// Brings an answer that may have waited into the form of the version it was asked for in.
+pub(super) fn fitted(response: ResponseKind, version: i16) -> ResponseKind {
+    match response {
+        ResponseKind::JoinGroup(joined) if version < NO_PROTOCOL_VERSION && joined.protocol_name.is_none() => {
+            ResponseKind::JoinGroup(joined.with_protocol_name(Some(StrBytes::new())))
+        }
+        other => other,
     }
 }
 

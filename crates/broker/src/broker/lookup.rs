@@ -203,6 +203,7 @@ impl Broker {
                                     .with_producer_epoch(i32::from(producer.epoch))
                                     .with_last_sequence(producer.last_sequence())
                                     .with_last_timestamp(producer.last_timestamp_ms)
+                                    .with_coordinator_epoch(-1)
                                     .with_current_txn_start_offset(producer.transaction_start.unwrap_or(NONE))
                             })
                             .collect();

@@ -46,7 +46,7 @@ impl Groups {
             let response = JoinGroupResponse::default()
                 .with_error_code(code(error))
                 .with_generation_id(-1)
-                .with_protocol_name(Some(StrBytes::new()))
+                .with_protocol_name(None)
                 .with_member_id(member_id.into());
             effects.answers.push((ticket, ResponseKind::JoinGroup(response)));
         }
@@ -125,7 +125,7 @@ impl Groups {
                     let response = JoinGroupResponse::default()
                         .with_error_code(code(ResponseError::MemberIdRequired))
                         .with_generation_id(-1)
-                        .with_protocol_name(Some(StrBytes::new()))
+                        .with_protocol_name(None)
                         .with_member_id(id.into());
                     context.effects.answers.push((info.ticket, ResponseKind::JoinGroup(response)));
                     Ok(())
@@ -762,7 +762,7 @@ fn join_error(error: ResponseError, member_id: &str) -> ResponseKind {
         JoinGroupResponse::default()
             .with_error_code(code(error))
             .with_generation_id(-1)
-            .with_protocol_name(Some(StrBytes::new()))
+            .with_protocol_name(None)
             .with_member_id(member_id.to_owned().into()),
     )
 }

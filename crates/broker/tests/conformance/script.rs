@@ -76,6 +76,7 @@ pub(crate) fn script() -> Vec<Step> {
     steps.extend(topics());
     steps.extend(configs());
     steps.extend(records());
+    steps.extend(versions());
     steps.extend(groups());
     steps.extend(transactions());
     steps.extend(endings());
@@ -104,7 +105,7 @@ fn metadata(name: &'static str, version: i16, names: &'static [&'static str]) ->
     step(name, ApiKey::Metadata, version, move |_| {
         let topics = names.iter().map(|name| MetadataRequestTopic::default().with_name(Some(topic(name)))).collect();
         RequestKind::Metadata(
-            MetadataRequest::default().with_topics(Some(topics)).with_allow_auto_topic_creation(false),
+            MetadataRequest::default().with_topics(Some(topics)).with_allow_auto_topic_creation(version < 4),
         )
     })
     .repeatable()
@@ -479,6 +480,40 @@ fn delete_records(name: &'static str, of: &'static str, partition: i32, offset: 
     })
 }
 
+/// The common questions in every version that this broker serves.
+fn versions() -> Vec<Step> {
+    let mut steps = Vec::new();
+    for version in 0..=13 {
+        steps.push(metadata("metadata in every version", version, &["t", "table"]));
+    }
+    for version in 3..=13 {
+        steps.push(produce("produce in every version", version, "old", 0, -1, Some(plain(&["a"]))));
+    }
+    for version in 4..=17 {
+        steps.push(fetch("fetch in every version", version, Read { of: "old", ..READ }));
+        steps.push(fetch("fetch beyond the end in every version", version, Read { of: "old", offset: 99, ..READ }));
+    }
+    for version in 1..=10 {
+        for time in [-1, -2, TIME] {
+            steps.push(list_offsets("offsets in every version", version, "old", 0, time));
+        }
+    }
+    for version in 0..=6 {
+        steps.push(find_coordinator("coordinator in every version", version, 0, "g"));
+    }
+    for version in 1..=4 {
+        steps.push(describe_configs("configs in every version", version, 2, "old", None));
+    }
+    for version in 2..=4 {
+        steps.push(step("offset for an epoch in every version", ApiKey::OffsetForLeaderEpoch, version, |_| {
+            let partition = OffsetForLeaderPartition::default().with_current_leader_epoch(-1).with_leader_epoch(0);
+            let wanted = OffsetForLeaderTopic::default().with_topic(topic("old")).with_partitions(vec![partition]);
+            RequestKind::OffsetForLeaderEpoch(OffsetForLeaderEpochRequest::default().with_topics(vec![wanted]))
+        }));
+    }
+    steps
+}
+
 fn group(name: &str) -> GroupId {
     GroupId(name.to_owned().into())
 }
@@ -613,6 +648,29 @@ fn groups() -> Vec<Step> {
         commit("commit by an unknown group with a generation", 8, "solo", 3, "t", 0, ""),
         commit("commit by an unknown group", 8, "solo", -1, "t", 1, "alone"),
         offsets("offsets", "g", Some(&[0, 1, 99])),
+    ]
+    .into_iter()
+    .chain((2..=9).map(|version| commit("commit in every version", version, "g", 1, "t", 2, "note")))
+    .chain((1..=7).map(|version| {
+        step("offsets in every version of one group", ApiKey::OffsetFetch, version, |_| {
+            let wanted = OffsetFetchRequestTopic::default().with_name(topic("t")).with_partition_indexes(vec![1, 2]);
+            RequestKind::OffsetFetch(
+                OffsetFetchRequest::default().with_group_id(group("g")).with_topics(Some(vec![wanted])),
+            )
+        })
+    }))
+    .chain((0..=6).map(|version| describe_group("describe in every version", version, "g")))
+    .chain((0..=5).map(|version| {
+        step("list groups in every version", ApiKey::ListGroups, version, |_| {
+            RequestKind::ListGroups(ListGroupsRequest::default())
+        })
+    }))
+    .chain(more_groups())
+    .collect()
+}
+
+fn more_groups() -> Vec<Step> {
+    vec![
         offsets("all offsets", "solo", None),
         offsets("all offsets of an unknown group", "unknown", None),
         step("offsets of one group, version 5", ApiKey::OffsetFetch, 5, |_| {

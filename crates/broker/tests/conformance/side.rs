@@ -20,6 +20,9 @@ pub(crate) struct Known {
     pub(crate) producer: (i64, i16),
 }
 
+/// How the text begins that stands for an answer that did not come.
+pub(crate) const NO_ANSWER: &str = "no answer";
+
 pub(crate) struct Side {
     stream: TcpStream,
     known: Known,
@@ -27,8 +30,8 @@ pub(crate) struct Side {
     names: Vec<(String, String)>,
 }
 
-/// Errors that say "not yet": a coordinator that is being elected, a topic that is being made.
-const NOT_READY: [i16; 6] = [3, 5, 14, 15, 16, 51];
+/// Errors that say "not yet": a coordinator that is being elected, a transaction that is being ended.
+const NOT_READY: [i16; 4] = [14, 15, 16, 51];
 
 impl Side {
     pub(crate) fn connect(address: &str) -> Result<Self> {
@@ -48,7 +51,7 @@ impl Side {
                 put_in_order(&mut response);
                 self.text(step, &response)
             }
-            Err(error) => format!("no answer: {error}"),
+            Err(error) => format!("{NO_ANSWER}: {error}"),
         }
     }
 
@@ -150,6 +153,14 @@ fn put_in_order(response: &mut ResponseKind) {
         }
         ResponseKind::ListGroups(listed) => {
             listed.groups.sort_by(|left, right| left.group_id.as_str().cmp(right.group_id.as_str()))
+        }
+        ResponseKind::DeleteTopics(deleted) => {
+            deleted.responses.sort_by(|left, right| left.error_code.cmp(&right.error_code));
+        }
+        ResponseKind::AddPartitionsToTxn(added) => {
+            for topic in &mut added.results_by_topic_v3_and_below {
+                topic.results_by_partition.sort_by_key(|partition| partition.partition_index);
+            }
         }
         _ => {}
     }
