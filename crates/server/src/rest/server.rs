@@ -1,0 +1,220 @@
+//! Driver of the REST server: ports, connections, the end.
+#![expect(clippy::disallowed_methods, reason = "driver: listens on the ports of the REST interface")]
+
+use super::app::{App, Surface};
+use super::config::{AdminListeners, Listener, RestConfig};
+use super::loggers::Loggers;
+use axum::body::Body;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use kurier_runtime::herder::HerderHandle;
+use std::convert::Infallible;
+use std::fmt;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+
+/// How long [`RestServer::stop`] waits for answers that are under way, as in Java.
+const STOP_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long a client may take for the head of a request, and how long an idle connection is kept; Jetty's idle timeout.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
+/// Connections of one port at a time; more wait in the operating system.
+const MAX_CONNECTIONS: usize = 1_000;
+/// The longest head of a request; also the size of the read buffer. Jetty's limit of 8 KiB would refuse long connector names.
+const MAX_HEAD: usize = 64 * 1024;
+/// The pause after a failure to accept, which is usually a lack of file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// A port could not be taken.
+#[derive(Debug)]
+pub(crate) struct RestError {
+    listener: Listener,
+    source: std::io::Error,
+}
+
+impl fmt::Display for RestError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "cannot listen on {}:{}", self.listener.host, self.listener.port)
+    }
+}
+
+impl std::error::Error for RestError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.source)
+    }
+}
+
+/// Ports that are taken, with nobody answering yet: clients wait.
+#[derive(Debug)]
+pub(crate) struct Bound {
+    config: RestConfig,
+    main: Vec<TcpListener>,
+    admin: Vec<TcpListener>,
+    advertised: (String, u16),
+}
+
+/// A running REST server. Dropping it closes its ports and connections at once.
+#[derive(Debug)]
+pub(crate) struct RestServer {
+    addresses: Vec<SocketAddr>,
+    admin_addresses: Vec<SocketAddr>,
+    stop: watch::Sender<bool>,
+    tasks: JoinSet<()>,
+}
+
+/// Takes the ports, so that the worker's address is known before its herder starts.
+///
+/// # Errors
+/// If an address is not ours or taken.
+pub(crate) async fn bind(config: RestConfig) -> Result<Bound, RestError> {
+    let main = listen(&config.listeners).await?;
+    let admin = match &config.admin {
+        AdminListeners::Own(listeners) => listen(listeners).await?,
+        AdminListeners::Main | AdminListeners::Off => Vec::new(),
+    };
+    let first = config.listeners.first();
+    let host = match (&config.advertised_host, first) {
+        (Some(host), _) => host.clone(),
+        (None, Some(listener)) if !listener.host.is_empty() => listener.host.clone(),
+        _ => own_host(),
+    };
+    let port = match (config.advertised_port, first) {
+        (Some(port), _) => port,
+        (None, Some(listener)) if listener.port != 0 => listener.port,
+        _ => main.first().and_then(|l| l.local_addr().ok()).map_or(0, |a| a.port()),
+    };
+    Ok(Bound { config, main, admin, advertised: (host, port) })
+}
+
+/// The name of this machine, for workers that listen on every interface.
+fn own_host() -> String {
+    let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    if name.is_empty() { "localhost".to_owned() } else { name }
+}
+
+async fn listen(listeners: &[Listener]) -> Result<Vec<TcpListener>, RestError> {
+    let mut bound = Vec::with_capacity(listeners.len());
+    for listener in listeners {
+        let failed = |source| RestError { listener: listener.clone(), source };
+        let socket = if listener.host.is_empty() {
+            match TcpListener::bind(("::", listener.port)).await {
+                Ok(socket) => socket,
+                // Without IPv6 every interface means every IPv4 one.
+                Err(_) => TcpListener::bind(("0.0.0.0", listener.port)).await.map_err(failed)?,
+            }
+        } else {
+            TcpListener::bind((listener.host.as_str(), listener.port)).await.map_err(failed)?
+        };
+        bound.push(socket);
+    }
+    Ok(bound)
+}
+
+impl Bound {
+    /// `host:port` as other workers reach this one; the worker's id.
+    pub(crate) fn worker_id(&self) -> String {
+        let (host, port) = &self.advertised;
+        if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+    }
+
+    /// Answers from now on.
+    pub(crate) fn serve(self, herder: HerderHandle, loggers: Arc<dyn Loggers>) -> RestServer {
+        let (stop, stopped) = watch::channel(false);
+        let addresses = self.main.iter().filter_map(|l| l.local_addr().ok()).collect();
+        let admin_addresses = self.admin.iter().filter_map(|l| l.local_addr().ok()).collect();
+        let app = Arc::new(App::new(self.config, herder, loggers));
+        let mut tasks = JoinSet::new();
+        for listener in self.main {
+            tasks.spawn(accept(listener, Surface::Main, Arc::clone(&app), stopped.clone()));
+        }
+        for listener in self.admin {
+            tasks.spawn(accept(listener, Surface::Admin, Arc::clone(&app), stopped.clone()));
+        }
+        RestServer { addresses, admin_addresses, stop, tasks }
+    }
+}
+
+impl RestServer {
+    /// Where it listens.
+    pub(crate) fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// Where its separate admin listeners are.
+    pub(crate) fn admin_addresses(&self) -> &[SocketAddr] {
+        &self.admin_addresses
+    }
+
+    /// Closes the ports and waits, within bounds, for the answers that are under way.
+    pub(crate) async fn stop(mut self) {
+        // Nobody listens any more only if every task is gone already.
+        let _ = self.stop.send(true);
+        let all = async { while self.tasks.join_next().await.is_some() {} };
+        if tokio::time::timeout(STOP_TIMEOUT, all).await.is_err() {
+            tracing::warn!("REST requests were still under way at the end and are dropped");
+        }
+    }
+}
+
+/// Takes connections of one port until the end, then waits for them.
+async fn accept(listener: TcpListener, surface: Surface, app: Arc<App>, mut stopped: watch::Receiver<bool>) {
+    let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let mut connections = JoinSet::new();
+    loop {
+        // Finished connections are forgotten at every turn, so that the set stays as small as what is open.
+        while connections.try_join_next().is_some() {}
+        let next = async {
+            let slot = Arc::clone(&slots).acquire_owned().await;
+            (slot, listener.accept().await)
+        };
+        tokio::select! {
+            _ = stopped.wait_for(|stop| *stop) => break,
+            (slot, accepted) = next => match accepted {
+                Ok((socket, _)) => {
+                    let connection = connection(socket, surface, Arc::clone(&app), stopped.clone());
+                    connections.spawn(async move {
+                        connection.await;
+                        drop(slot);
+                    });
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "could not take a connection");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            },
+        }
+    }
+    drop(listener);
+    while connections.join_next().await.is_some() {}
+}
+
+/// Serves one connection. What is no HTTP closes it and nothing else.
+async fn connection(socket: TcpStream, surface: Surface, app: Arc<App>, mut stopped: watch::Receiver<bool>) {
+    let service = service_fn(move |request: hyper::Request<Incoming>| {
+        let app = Arc::clone(&app);
+        async move { Ok::<_, Infallible>(app.answer(surface, request.map(Body::new)).await) }
+    });
+    let mut serving = pin!(
+        http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEADER_TIMEOUT)
+            .max_buf_size(MAX_HEAD)
+            .serve_connection(TokioIo::new(socket), service)
+    );
+    let ended = tokio::select! {
+        ended = serving.as_mut() => ended,
+        _ = stopped.wait_for(|stop| *stop) => {
+            serving.as_mut().graceful_shutdown();
+            serving.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "a connection ended early");
+    }
+}
