@@ -207,6 +207,11 @@ impl Broker {
         .map_err(failed)?;
         let cluster_id = match cluster_id {
             Some(id) => id,
+            None if topics::are_stored(&*store).map_err(failed)? => {
+                // To go on would remove these records as those of topics that are no more.
+                let reason = "there are records but no journal that says of which topics; bring the file `journal` back, or choose an empty folder";
+                return Err(failed(io::Error::new(io::ErrorKind::InvalidData, reason)));
+            }
             None => {
                 let id = short_id(ids());
                 journal.append(&[Entry::Cluster { id: id.clone() }]).map_err(failed)?;

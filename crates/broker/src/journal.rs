@@ -379,13 +379,26 @@ impl Journal {
         let len = usize::try_from(file.len()).map_err(io::Error::other)?;
         let bytes = file.read(0, len)?;
         let mut rest = &bytes[..];
-        while let Some((entry, after)) = next_entry(rest) {
-            play(entry);
+        while let Some((content, after)) = next_frame(rest) {
+            let mut reader = Reader::new(content);
+            match Entry::read(&mut reader) {
+                Ok(entry) if reader.is_empty() => play(entry),
+                // Its checksum is right, so it is what was written.
+                _ => {
+                    let position = file.len() - rest.len() as u64;
+                    return Err(io::Error::new(
+                        io::ErrorKind::InvalidData,
+                        format!(
+                            "the file `{PATH}` has an unknown entry at byte {position}; it was written by a newer version, use that one"
+                        ),
+                    ));
+                }
+            }
             rest = after;
         }
         if !rest.is_empty() {
             let kept = file.len() - rest.len() as u64;
-            if (1..rest.len()).any(|at| next_entry(&rest[at..]).is_some()) {
+            if (1..rest.len()).any(|at| next_frame(&rest[at..]).is_some()) {
                 // No crash leaves this. To go on would forget topics, and their records with them.
                 return Err(io::Error::new(
                     io::ErrorKind::InvalidData,
@@ -458,16 +471,13 @@ fn frame(entries: &[Entry]) -> Vec<u8> {
     out.bytes
 }
 
-fn next_entry(bytes: &[u8]) -> Option<(Entry, &[u8])> {
+/// The content of the frame that begins `bytes`, if a whole and sound one does.
+fn next_frame(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let (len, rest) = bytes.split_first_chunk::<4>()?;
     let (crc, rest) = rest.split_first_chunk::<4>()?;
     let (content, after) = rest.split_at_checked(u32::from_be_bytes(*len) as usize)?;
-    if crc32c::crc32c(content) != u32::from_be_bytes(*crc) {
-        return None;
-    }
-    let mut reader = Reader::new(content);
-    let entry = Entry::read(&mut reader).ok()?;
-    reader.is_empty().then_some((entry, after))
+    // Zeros, as a loss of power leaves them, would be a sound frame of nothing.
+    (!content.is_empty() && crc32c::crc32c(content) == u32::from_be_bytes(*crc)).then_some((content, after))
 }
 
 #[cfg(test)]
@@ -572,6 +582,20 @@ mod tests {
             assert!(error.contains("damaged after byte"), "{error}");
             assert_eq!(damaged.files()[0].1, len as u64, "nothing is cut");
         }
+    }
+
+    #[test]
+    fn entries_of_a_newer_version_are_not_thrown_away() {
+        let store = MemoryStore::new();
+        let mut journal = Journal::open(&store, |_| {}).unwrap();
+        journal.append(&entries()[..1]).unwrap();
+        let content = [200, 1, 2, 3];
+        let mut frame = 4u32.to_be_bytes().to_vec();
+        frame.extend(crc32c::crc32c(&content).to_be_bytes());
+        frame.extend(content);
+        journal.file.append(&[&frame]).unwrap();
+        let error = Journal::open(&store, |_| {}).err().expect("it is told").to_string();
+        assert!(error.contains("newer version"), "{error}");
     }
 
     #[test]

@@ -118,7 +118,11 @@ fn damaged() -> impl Strategy<Value = Vec<u8>> {
 fn no_frame_harms_the_server() {
     let runtime = runtime();
     let broker = start(&runtime, BrokerConfig { max_request_bytes: 1 << 20, ..BrokerConfig::default() });
-    let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig { cases: 400, ..ProptestConfig::default() });
+    let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig {
+        cases: 400,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    });
     runner
         .run(&damaged(), |frame| {
             let mut bad = Client::connect(&broker);

@@ -2,6 +2,7 @@
 
 mod crash;
 mod groups;
+mod model;
 mod records;
 mod transactions;
 mod versions;

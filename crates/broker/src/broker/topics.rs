@@ -222,6 +222,11 @@ impl Topics {
     }
 }
 
+/// Whether there are records in the store, of whatever topic.
+pub(super) fn are_stored(store: &dyn Store) -> io::Result<bool> {
+    Ok(!store.list(FOLDER)?.is_empty())
+}
+
 /// Whether a topic may have this name.
 pub(super) fn is_legal_name(name: &str) -> bool {
     let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');

@@ -146,6 +146,32 @@ fn a_large_batch_comes_whole_and_limits_hold_beyond_it() {
 }
 
 #[test]
+fn a_producer_that_wants_no_answer_gets_none_or_loses_its_connection() {
+    let mut rig = Rig::new(BrokerConfig::default());
+    rig.create_topic("t", 1, &[]);
+    for (topic, wanted) in [("t", true), ("none", false)] {
+        let request = produce_request(None, topic, 0, batch(&["a"])).with_acks(0);
+        rig.send(ConnectionId(7), 9, RequestKind::Produce(request));
+        let reply = rig.replies.pop().unwrap();
+        assert_eq!(matches!(reply, Reply::Silence { .. }), wanted, "{reply:?}");
+        assert_eq!(matches!(reply, Reply::Close { .. }), !wanted, "{reply:?}");
+    }
+    assert_eq!(rig.read_all("t", 0).len(), 1);
+}
+
+#[test]
+fn records_without_a_journal_are_not_removed() {
+    let mut rig = Rig::new(BrokerConfig::default());
+    rig.create_topic("t", 1, &[]);
+    rig.produce("t", 0, batch(&["a"]));
+    let files = rig.store.files();
+    rig.store.cut("journal", 0);
+    let error = try_open(&rig.store, &rig.config, rig.now).err().expect("it is told").to_string();
+    assert!(error.contains("no journal"), "{error}");
+    assert_eq!(rig.store.files().len(), files.len());
+}
+
+#[test]
 fn log_append_time_is_the_brokers() {
     let mut rig = Rig::new(BrokerConfig::default());
     rig.create_topic("t", 1, &[("message.timestamp.type", "LogAppendTime")]);
