@@ -104,8 +104,10 @@ struct Partition {
     next_sequence: i32,
     retry_at: Duration,
     failures: u32,
-    /// A sequence number is missing at the broker: what waits here has not arrived and cannot under this producer id.
+    /// A sequence number is missing at the broker: what waits here has not arrived and cannot under this producer epoch.
     broken: bool,
+    /// The broker has taken a batch under this producer epoch. Before that it takes any sequence number, so a second batch could overtake the first.
+    introduced: bool,
 }
 
 /// A batch that takes records.
@@ -156,6 +158,8 @@ pub struct ProducerCore {
     topics: HashMap<Arc<str>, Topic>,
     partitions: BTreeMap<TopicPartition, Partition>,
     producer: Option<(i64, i16)>,
+    /// A broker knows a later epoch of this producer id, which then is not ours alone.
+    fenced: bool,
     asked: BTreeMap<RequestId, Asked>,
     next_request: u64,
     buffered: usize,
@@ -177,6 +181,7 @@ impl ProducerCore {
             topics: HashMap::new(),
             partitions: BTreeMap::new(),
             producer: None,
+            fenced: false,
             asked: BTreeMap::new(),
             next_request: 0,
             buffered: 0,
@@ -491,11 +496,18 @@ impl ProducerCore {
 
     fn ask_id(&mut self, now: Duration, effects: &mut Vec<Effect>) {
         if self.renews() && !self.partitions.values().any(Partition::is_unsure) {
-            // Nothing waits that may have arrived under the old id: all of it is sent under a new one, with new numbers.
-            self.producer = None;
+            // Nothing waits that may have arrived under the old epoch: all of it is sent under the next one, with new numbers. What the network still
+            // carries under the old one is refused from then on.
+            tracing::warn!(
+                "the producer takes a new epoch: records were given up, or the broker has forgotten the old one"
+            );
+            let next = |(id, epoch): (i64, i16)| epoch.checked_add(1).map(|epoch| (id, epoch));
+            self.producer = if self.fenced { None } else { self.producer.and_then(next) };
+            self.fenced = false;
             for partition in self.partitions.values_mut() {
                 partition.next_sequence = 0;
                 partition.broken = false;
+                partition.introduced = false;
                 for packed in &mut partition.ready {
                     (packed.sequence, packed.alone) = (None, false);
                 }
@@ -542,7 +554,6 @@ impl ProducerCore {
             while let Some(packed) =
                 partition.ready.pop_front_if(|packed| packed.created.saturating_add(timeout) <= now)
             {
-                partition.broken |= packed.sequence.is_some();
                 let count = packed.batch.record_count();
                 let message = format!(
                     "Expiring {count} record(s) for {place}:{} ms has passed since batch creation",
@@ -658,6 +669,7 @@ impl ProducerCore {
         match verdict(error, packed.alone, packed.batch.record_count()) {
             Verdict::Delivered => {
                 partition.failures = 0;
+                partition.introduced = true;
                 let base = answer.map_or(-1, |answer| answer.base_offset);
                 deliver(packed, place, base, &mut self.buffered, &mut self.deliveries);
             }
@@ -666,6 +678,7 @@ impl ProducerCore {
                 partition.retry_at = retry_at;
                 partition.failures = partition.failures.saturating_add(1);
                 partition.broken |= again == Verdict::Renew;
+                self.fenced |= error == Some(ResponseError::InvalidProducerEpoch);
                 if again == (Verdict::Retry { metadata: true }) {
                     self.want_metadata(now);
                 }
@@ -678,7 +691,8 @@ impl ProducerCore {
                 }
             }
             Verdict::GiveUp => {
-                partition.broken = true;
+                // Sent for the first time it is not there, and nothing behind it. Otherwise an earlier try may have arrived; the broker will say.
+                partition.broken |= !packed.alone;
                 let mut reason = delivery_error(error.unwrap_or(ResponseError::UnknownServerError), &place.topic);
                 if let Some(message) = answer.and_then(|answer| answer.error_message.as_ref()) {
                     reason.message = message.to_string();
@@ -727,12 +741,13 @@ impl Partition {
             return false;
         }
         // What is sent again goes alone: if the broker has it already, it says so before anything else arrives.
-        let limit = if self.repeats() { 1 } else { settings.max_in_flight };
+        let alone = self.repeats() || (settings.idempotent && !self.introduced);
+        let limit = if alone { 1 } else { settings.max_in_flight };
         if self.flying.len() >= limit {
             return false;
         }
-        if self.failures > 0 && !self.flying.is_empty() {
-            return false; // What was sent again has not arrived yet.
+        if self.flying.iter().any(|flying| matches!(flying, Flying::Sent(packed, _) if packed.alone)) {
+            return false;
         }
         let lingered = self
             .open

@@ -1,0 +1,491 @@
+//! The producer's core on a cluster that loses, delays, repeats and refuses, with leaders that move: nothing is lost, nothing doubled, order is kept.
+//!
+//! Cluster, network and clock are simulated in one thread; a seed says all. The cluster checks sequence numbers as Apache Kafka does, its kindness to
+//! producers that it does not know included: their first batch may have any number. A connection that breaks leaves behind what it carried, some of
+//! which arrives later, beside what is sent again.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap, HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use kafka_protocol::messages::metadata_response::{
+    MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
+};
+use kafka_protocol::messages::produce_response::{PartitionProduceResponse, TopicProduceResponse};
+use kafka_protocol::messages::{
+    BrokerId, InitProducerIdResponse, MetadataResponse, ProduceResponse, ProducerId, RequestKind, ResponseKind,
+    TopicName,
+};
+use kafka_protocol::protocol::StrBytes;
+use kurier_kafka::batch::{Batches, Compression, Scratch, sequence_after};
+use kurier_kafka::consumer::core::Target;
+use kurier_kafka::group::{RequestId, Unanswered};
+use kurier_kafka::producer::core::{Appended, Effect, Input, ProducerCore};
+use kurier_kafka::producer::{Destination, ProduceBatch, Settings};
+
+const NODES: i32 = 3;
+const TOPICS: [&str; 2] = ["a", "b"];
+const PARTITIONS: i32 = 2;
+/// How many batches of a producer a broker recognises.
+const REMEMBERED: usize = 5;
+const NOT_LEADER: i16 = 6;
+const REQUEST_TIMED_OUT: i16 = 7;
+const MESSAGE_TOO_LARGE: i16 = 10;
+const NOT_ENOUGH_REPLICAS: i16 = 19;
+const NOT_ENOUGH_REPLICAS_AFTER_APPEND: i16 = 20;
+const OUT_OF_ORDER_SEQUENCE: i16 = 45;
+const INVALID_PRODUCER_EPOCH: i16 = 47;
+const INVALID_RECORD: i16 = 87;
+
+/// SplitMix64.
+struct Rng(u64);
+
+impl Rng {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    fn below(&mut self, limit: u64) -> u64 {
+        self.next() % limit
+    }
+
+    /// Whether something happens that happens so many times in a thousand.
+    fn chance(&mut self, per_mille: u64) -> bool {
+        self.below(1_000) < per_mille
+    }
+
+    fn millis(&mut self, limit: u64) -> Duration {
+        Duration::from_micros(self.below(limit * 1_000))
+    }
+}
+
+/// How bad it is.
+#[derive(Clone, Copy, Debug)]
+struct Weather {
+    breaks: u64,
+    refusals: u64,
+    moves: u64,
+    /// How many records in a thousand a broker never takes.
+    invalid: u64,
+    /// Whether what a broken connection carried may arrive after its end was noticed.
+    late: bool,
+}
+
+#[derive(Default)]
+struct Log {
+    leader: i32,
+    /// The value of each record, which is its ticket.
+    tickets: Vec<u64>,
+    producers: HashMap<i64, Known>,
+}
+
+/// What a broker knows of a producer in a partition: its epoch, and first number, last number and offset of its last batches.
+#[derive(Default)]
+struct Known {
+    epoch: i16,
+    batches: VecDeque<(i32, i32, i64)>,
+}
+
+type Place = (String, i32);
+
+struct Cluster {
+    logs: BTreeMap<Place, Log>,
+    max_batch: usize,
+    next_producer: i64,
+    weather: Weather,
+}
+
+impl Cluster {
+    fn answer(&mut self, rng: &mut Rng, node: Option<i32>, request: &RequestKind) -> ResponseKind {
+        match request {
+            RequestKind::Metadata(_) => ResponseKind::Metadata(self.metadata(rng)),
+            RequestKind::InitProducerId(_) => {
+                self.next_producer += 1;
+                let response = InitProducerIdResponse::default().with_producer_id(ProducerId(self.next_producer));
+                ResponseKind::InitProducerId(if rng.chance(100) { response.with_error_code(14) } else { response })
+            }
+            RequestKind::Produce(request) => {
+                let responses = request.topic_data.iter().map(|topic| {
+                    let partitions = topic.partition_data.iter().map(|data| {
+                        let place = (topic.name.to_string(), data.index);
+                        let (code, offset) = self.append(rng, node, &place, data.records.clone().unwrap());
+                        PartitionProduceResponse::default()
+                            .with_index(data.index)
+                            .with_error_code(code)
+                            .with_base_offset(offset)
+                    });
+                    TopicProduceResponse::default()
+                        .with_name(topic.name.clone())
+                        .with_partition_responses(partitions.collect())
+                });
+                ResponseKind::Produce(ProduceResponse::default().with_responses(responses.collect()))
+            }
+            other => panic!("a producer asked {other:?}"),
+        }
+    }
+
+    fn metadata(&mut self, rng: &mut Rng) -> MetadataResponse {
+        let brokers = (0..NODES).map(|node| {
+            MetadataResponseBroker::default().with_node_id(BrokerId(node)).with_host("h".into()).with_port(1 + node)
+        });
+        let topics = TOPICS.iter().map(|topic| {
+            let name = Some(TopicName(StrBytes::from_static_str(topic)));
+            if rng.chance(self.weather.refusals) {
+                return MetadataResponseTopic::default().with_name(name).with_error_code(3);
+            }
+            let partitions = (0..PARTITIONS).map(|partition| {
+                let leader = self.logs[&((*topic).to_owned(), partition)].leader;
+                // Sometimes none leads yet.
+                let leader = if rng.chance(self.weather.refusals) { -1 } else { leader };
+                MetadataResponsePartition::default().with_partition_index(partition).with_leader_id(BrokerId(leader))
+            });
+            MetadataResponseTopic::default().with_name(name).with_partitions(partitions.collect())
+        });
+        MetadataResponse::default().with_brokers(brokers.collect()).with_topics(topics.collect())
+    }
+
+    fn append(&mut self, rng: &mut Rng, node: Option<i32>, place: &Place, bytes: Bytes) -> (i16, i64) {
+        let weather = self.weather;
+        let log = self.logs.get_mut(place).unwrap();
+        if node != Some(log.leader) {
+            return (NOT_LEADER, -1);
+        }
+        if rng.chance(weather.refusals) {
+            return (if rng.chance(500) { NOT_ENOUGH_REPLICAS } else { REQUEST_TIMED_OUT }, -1);
+        }
+        let mut batches = Batches::new(bytes.clone());
+        let batch = batches.next().unwrap().unwrap();
+        assert!(batches.next().is_none(), "one batch a partition");
+        let header = batch.header().clone();
+        let (first, last) = (header.base_sequence, header.last_sequence());
+        let known = log.producers.get(&header.producer_id);
+        if let Some(known) = known {
+            if header.producer_epoch < known.epoch {
+                return (INVALID_PRODUCER_EPOCH, -1);
+            }
+            if header.producer_epoch > known.epoch && first != 0 {
+                return (OUT_OF_ORDER_SEQUENCE, -1);
+            }
+            if header.producer_epoch == known.epoch {
+                if let Some((.., offset)) = known.batches.iter().find(|batch| (batch.0, batch.1) == (first, last)) {
+                    return (0, *offset);
+                }
+                let expected = known.batches.back().map(|batch| sequence_after(batch.1, 1));
+                if expected != Some(first) {
+                    return (OUT_OF_ORDER_SEQUENCE, -1);
+                }
+            }
+        }
+        if bytes.len() > self.max_batch {
+            return (MESSAGE_TOO_LARGE, -1);
+        }
+        let offset = log.tickets.len() as i64;
+        let records = batch.records(&mut Scratch::default()).unwrap();
+        let ticket = |value: Option<&[u8]>| u64::from_be_bytes(value.unwrap()[..8].try_into().unwrap());
+        let tickets: Vec<u64> = records.iter().map(|record| ticket(record.unwrap().value)).collect();
+        if tickets.iter().any(|ticket| Rng(*ticket).chance(weather.invalid)) {
+            return (INVALID_RECORD, -1);
+        }
+        log.tickets.extend(tickets);
+        let known = log.producers.entry(header.producer_id).or_default();
+        if known.epoch != header.producer_epoch {
+            *known = Known { epoch: header.producer_epoch, batches: VecDeque::new() };
+        }
+        known.batches.push_back((first, last, offset));
+        if known.batches.len() > REMEMBERED {
+            known.batches.pop_front();
+        }
+        if rng.chance(weather.refusals) {
+            return (NOT_ENOUGH_REPLICAS_AFTER_APPEND, -1);
+        }
+        (0, offset)
+    }
+}
+
+/// What happens at a time.
+enum Event {
+    /// A request arrives at a broker, over a connection with this number.
+    Arrives { id: RequestId, node: Option<i32>, connection: u64, request: Box<RequestKind> },
+    /// An answer arrives, or its absence is noticed.
+    Answered { id: RequestId, response: Result<ResponseKind, Unanswered> },
+}
+
+struct World {
+    rng: Rng,
+    now: Duration,
+    core: ProducerCore,
+    cluster: Cluster,
+    effects: Vec<Effect>,
+    /// By time, then by number.
+    due: BinaryHeap<Reverse<(Duration, u64)>>,
+    events: HashMap<u64, Event>,
+    next_event: u64,
+    /// The connection to each broker: its number, when the last request on it arrives and the last answer is there, and who waits for answers.
+    connections: HashMap<Option<i32>, Connection>,
+    next_connection: u64,
+    told: BTreeMap<u64, Result<(Place, i64), String>>,
+}
+
+#[derive(Default)]
+struct Connection {
+    number: u64,
+    arrival: Duration,
+    waiting: Vec<RequestId>,
+}
+
+impl World {
+    fn schedule(&mut self, at: Duration, event: Event) {
+        self.next_event += 1;
+        self.due.push(Reverse((at, self.next_event)));
+        self.events.insert(self.next_event, event);
+    }
+
+    fn send(&mut self, id: RequestId, to: &Target, request: Box<RequestKind>) {
+        let node = match to {
+            Target::Node(node) => Some(*node),
+            _ => None,
+        };
+        if !self.connections.contains_key(&node) {
+            self.next_connection += 1;
+            let number = self.next_connection;
+            self.connections.insert(node, Connection { number, ..Connection::default() });
+        }
+        let latency = self.rng.millis(10);
+        let connection = self.connections.get_mut(&node).unwrap();
+        connection.arrival = connection.arrival.max(self.now + latency);
+        connection.waiting.push(id);
+        let (at, connection) = (connection.arrival, connection.number);
+        self.schedule(at, Event::Arrives { id, node, connection, request });
+        if self.rng.chance(self.cluster.weather.breaks) {
+            self.break_connection(node);
+        }
+    }
+
+    /// Nothing more is answered on it; of what is under way a first part arrives all the same, perhaps late.
+    fn break_connection(&mut self, node: Option<i32>) {
+        let Some(broken) = self.connections.remove(&node) else { return };
+        let mut carried: Vec<(u64, RequestId)> = self
+            .events
+            .iter()
+            .filter_map(|(number, event)| match event {
+                Event::Arrives { id, connection, .. } if *connection == broken.number => Some((*number, *id)),
+                _ => None,
+            })
+            .collect();
+        carried.sort_unstable();
+        let arrive = self.rng.below(carried.len() as u64 + 1) as usize;
+        // What is in a broker's buffers may be read long after.
+        let (late, steps) = if self.cluster.weather.late && self.rng.chance(300) { (2_000, 5) } else { (1, 1) };
+        let mut at = self.now + self.rng.millis(late);
+        for (place, (number, _)) in carried.iter().enumerate() {
+            let event = self.events.remove(number).unwrap();
+            if place < arrive {
+                at += self.rng.millis(steps);
+                self.schedule(at, event);
+            }
+        }
+        for id in broken.waiting {
+            let noticed = self.now + self.rng.millis(30);
+            let noticed = if self.cluster.weather.late { noticed } else { noticed.max(at) };
+            self.schedule(noticed, Event::Answered { id, response: Err(Unanswered) });
+        }
+    }
+
+    fn happen(&mut self, event: Event) {
+        match event {
+            Event::Arrives { id, node, connection, request } => {
+                let response = self.cluster.answer(&mut self.rng, node, &request);
+                let open = self.connections.get_mut(&node).filter(|open| open.number == connection);
+                if let Some(open) = open {
+                    open.waiting.retain(|waiting| *waiting != id);
+                    // Answers may overtake one another: the core has to put them in order.
+                    let at = self.now + self.rng.millis(10);
+                    self.schedule(at, Event::Answered { id, response: Ok(response) });
+                }
+            }
+            Event::Answered { id, response } => {
+                self.core.step(self.now, Input::Answer { id, response }, &mut self.effects);
+            }
+        }
+    }
+
+    fn pass_on(&mut self) {
+        for effect in std::mem::take(&mut self.effects) {
+            if let Effect::Send { id, to, request, .. } = effect {
+                self.send(id, &to, request);
+            }
+        }
+        for delivery in self.core.take_deliveries() {
+            for ticket in delivery.tickets.clone() {
+                let behind = (ticket - delivery.tickets.start) as i64;
+                let outcome = match &delivery.outcome {
+                    Ok((place, -1)) => Ok(((place.topic.to_string(), place.partition), -1)),
+                    Ok((place, base)) => Ok(((place.topic.to_string(), place.partition), base + behind)),
+                    Err(error) => Err(error.to_string()),
+                };
+                assert!(self.told.insert(ticket, outcome).is_none(), "{ticket} is told of twice");
+            }
+        }
+    }
+
+    /// Goes on to the next thing that happens, no further than `until`.
+    fn advance(&mut self, until: Duration) {
+        let event = self.due.peek().map(|Reverse((at, _))| *at);
+        let deadline = self.core.next_deadline(self.now);
+        let next = [event, deadline, Some(until)].into_iter().flatten().min().unwrap();
+        self.now = self.now.max(next);
+        if event.is_some_and(|at| at <= self.now) {
+            let Reverse((_, number)) = self.due.pop().unwrap();
+            if let Some(event) = self.events.remove(&number) {
+                self.happen(event);
+            }
+        } else if deadline.is_some_and(|at| at <= self.now) {
+            self.core.step(self.now, Input::Tick, &mut self.effects);
+        }
+        let moves = self.cluster.weather.moves;
+        for log in self.cluster.logs.values_mut() {
+            if self.rng.chance(moves) {
+                log.leader = self.rng.below(NODES as u64) as i32;
+            }
+        }
+        self.pass_on();
+    }
+}
+
+fn record(batch: &mut ProduceBatch, rng: &mut Rng, ticket: u64, topics: &[Arc<str>]) {
+    let mut draft = batch.draft();
+    let padding = rng.below(60) as usize;
+    draft
+        .value(|bytes| {
+            bytes.extend_from_slice(&ticket.to_be_bytes());
+            bytes.resize(bytes.len() + padding, b'x');
+            Ok::<_, ()>(true)
+        })
+        .unwrap();
+    let topic = Arc::clone(&topics[rng.below(topics.len() as u64) as usize]);
+    let partition = rng.chance(500).then(|| rng.below(PARTITIONS as u64) as i32);
+    draft.finish(ticket, Destination { topic, partition, timestamp: Some(1) });
+}
+
+fn check(seed: u64, weather: Weather, settings: Settings, records: u64) {
+    let mut rng = Rng(seed);
+    let logs = TOPICS.iter().flat_map(|topic| (0..PARTITIONS).map(|partition| ((*topic).to_owned(), partition)));
+    let logs = logs.map(|place| (place, Log { leader: rng.below(NODES as u64) as i32, ..Log::default() })).collect();
+    // Some batches turn out too large; a single record never does.
+    let cluster = Cluster { logs, max_batch: 300 + rng.below(1_000) as usize, next_producer: 0, weather };
+    let mut world = World {
+        rng,
+        now: Duration::from_secs(1),
+        core: ProducerCore::new(settings),
+        cluster,
+        effects: Vec::new(),
+        due: BinaryHeap::new(),
+        events: HashMap::new(),
+        next_event: 0,
+        connections: HashMap::new(),
+        next_connection: 0,
+        told: BTreeMap::new(),
+    };
+    let topics: Vec<Arc<str>> = TOPICS.iter().map(|topic| (*topic).into()).collect();
+    let mut sent = 0;
+    while sent < records {
+        let mut batch = ProduceBatch::default();
+        for _ in 0..1 + world.rng.below(40).min(records - sent - 1) {
+            record(&mut batch, &mut world.rng, sent, &topics);
+            sent += 1;
+        }
+        let mut from = 0;
+        loop {
+            let taken = world.core.append(world.now, 0, &batch, from, &mut world.effects);
+            world.pass_on();
+            match taken {
+                Appended::All => break,
+                Appended::UpTo(at) => from = at,
+            }
+            let until = world.now + Duration::from_millis(50);
+            world.advance(until);
+        }
+        let until = world.now + world.rng.millis(20);
+        while world.now < until {
+            world.advance(until);
+        }
+    }
+    // The weather clears; all is told of in the end.
+    world.cluster.weather = Weather { breaks: 0, refusals: 0, moves: 0, ..weather };
+    let end = world.now + Duration::from_secs(3_600);
+    while (world.told.len() as u64) < records {
+        assert!(world.now < end, "seed {seed}: {} of {records} records are told of", world.told.len());
+        world.advance(end);
+    }
+    assert_eq!(world.core.buffered(), 0, "seed {seed}: room is given back");
+    // What was left behind on broken connections arrives.
+    while !world.due.is_empty() {
+        world.advance(end);
+    }
+    let mut places = BTreeMap::new();
+    for (place, log) in &world.cluster.logs {
+        assert!(log.tickets.is_sorted_by(|a, b| a < b), "seed {seed}: {place:?} is out of order: {:?}", log.tickets);
+        for (offset, ticket) in log.tickets.iter().enumerate() {
+            let earlier = places.insert(*ticket, (place.clone(), offset as i64));
+            assert!(earlier.is_none(), "seed {seed}: {ticket} is doubled");
+        }
+    }
+    for (ticket, outcome) in &world.told {
+        if let Ok((place, offset)) = outcome {
+            let found = places.get(ticket);
+            let right = found.is_some_and(|found| found.0 == *place && (*offset == -1 || found.1 == *offset));
+            assert!(right, "seed {seed}: {ticket} is said to be at {place:?} {offset}, and is at {found:?}");
+        }
+    }
+    if weather.invalid == 0 {
+        let failed = world.told.iter().find(|(_, outcome)| outcome.is_err());
+        assert_eq!(failed, None, "seed {seed}: nothing was given up");
+    }
+}
+
+fn settings() -> Settings {
+    Settings {
+        batch_bytes: 400,
+        linger: Duration::from_millis(2),
+        buffer_bytes: 20_000,
+        retry_backoff: Duration::from_millis(5),
+        retry_backoff_max: Duration::from_millis(100),
+        delivery_timeout: Duration::from_secs(100_000),
+        max_block: Duration::from_secs(100_000),
+        ..Settings::default()
+    }
+}
+
+/// `KURIER_SEEDS` makes more runs than the few of every test run.
+fn seeds(usual: u64) -> std::ops::Range<u64> {
+    let seeds = std::env::var("KURIER_SEEDS").ok().and_then(|seeds| seeds.parse().ok());
+    0..seeds.unwrap_or(usual)
+}
+
+#[test]
+fn every_record_arrives_once_and_in_order() {
+    for seed in seeds(60) {
+        let breaks = [0, 20, 100, 300][seed as usize % 4];
+        let weather =
+            Weather { breaks, refusals: [0, 30, 150][seed as usize % 3], moves: seed % 5 * 4, invalid: 0, late: true };
+        let compression = if seed % 7 == 0 { Compression::Lz4 } else { Compression::None };
+        check(seed, weather, Settings { compression, ..settings() }, 600);
+    }
+}
+
+#[test]
+fn records_that_are_given_up_harm_no_others() {
+    for seed in seeds(60) {
+        let breaks = [0, 20, 100, 300][seed as usize % 4];
+        let weather =
+            Weather { breaks, refusals: [0, 30, 150][seed as usize % 3], moves: seed % 5 * 4, invalid: 4, late: false };
+        let delivery_timeout = Duration::from_millis([30, 100, 1_000][seed as usize % 3]);
+        check(seed, weather, Settings { delivery_timeout, ..settings() }, 600);
+    }
+}
