@@ -97,7 +97,13 @@ impl App {
     }
 
     async fn resource(
-        &self, resource: Option<Resource>, method: &Method, uri: &Uri, headers: &HeaderMap, base: String, body: Body,
+        &self,
+        resource: Option<Resource>,
+        method: &Method,
+        uri: &Uri,
+        headers: &HeaderMap,
+        base: String,
+        body: Body,
     ) -> Result<Answer, Failure> {
         let resource = resource.ok_or_else(|| Failure::plain(StatusCode::NOT_FOUND))?;
         if method == Method::OPTIONS {
@@ -107,7 +113,8 @@ impl App {
         if !resource.methods().contains(method) {
             return Err(Failure::plain(StatusCode::METHOD_NOT_ALLOWED));
         }
-        let body = axum::body::to_bytes(body, MAX_BODY).await.map_err(|_| Failure::plain(StatusCode::PAYLOAD_TOO_LARGE))?;
+        let body =
+            axum::body::to_bytes(body, MAX_BODY).await.map_err(|_| Failure::plain(StatusCode::PAYLOAD_TOO_LARGE))?;
         if !body.is_empty() && !resource.takes_any_type(method) && !is_json(headers) {
             return Err(Failure::plain(StatusCode::UNSUPPORTED_MEDIA_TYPE));
         }
@@ -157,7 +164,8 @@ fn accepts(headers: &HeaderMap, kind: &str, subtype: &str) -> bool {
             let mut parts = range.split(';').map(str::trim);
             let (k, s) = parts.next().and_then(|r| r.split_once('/')).unwrap_or(("", ""));
             let refused = parts.any(|p| {
-                p.split_once('=').is_some_and(|(q, v)| q.trim() == "q" && v.trim().parse::<f64>().is_ok_and(|v| v == 0.0))
+                p.split_once('=')
+                    .is_some_and(|(q, v)| q.trim() == "q" && v.trim().parse::<f64>().is_ok_and(|v| v == 0.0))
             });
             let fits = |range: &str, own: &str| range == "*" || range.eq_ignore_ascii_case(own);
             if !refused && fits(k, kind) && fits(s, subtype) {

@@ -63,7 +63,8 @@ pub(crate) fn task_configs(body: &[u8]) -> Result<Option<Vec<Option<RawConfig>>>
 
 /// Reads one value and makes sure that nothing follows.
 fn whole<T>(
-    body: &[u8], read: impl FnOnce(&mut Lexer<'_>, Token) -> Result<Option<T>, JsonError>,
+    body: &[u8],
+    read: impl FnOnce(&mut Lexer<'_>, Token) -> Result<Option<T>, JsonError>,
 ) -> Result<Option<T>, JsonError> {
     let mut lexer = Lexer::new(body);
     let Some(first) = lexer.next()? else { return Ok(None) };
@@ -86,7 +87,11 @@ fn needed(lexer: &mut Lexer<'_>) -> Result<Token, JsonError> {
 
 /// Why a token cannot begin a value of this type.
 fn wrong_shape(lexer: &Lexer<'_>, kind: &str, token: &Token) -> JsonError {
-    lexer.error(format!("Cannot deserialize value of type `{kind}` from {} (token `JsonToken.{}`)", token.shape(), token.name()))
+    lexer.error(format!(
+        "Cannot deserialize value of type `{kind}` from {} (token `JsonToken.{}`)",
+        token.shape(),
+        token.name()
+    ))
 }
 
 fn no_creator(lexer: &Lexer<'_>, kind: &str, token: &Token) -> JsonError {
@@ -106,7 +111,10 @@ fn no_creator(lexer: &Lexer<'_>, kind: &str, token: &Token) -> JsonError {
 
 /// Reads the fields of an object; false for null.
 fn object(
-    lexer: &mut Lexer<'_>, first: Token, kind: &str, known: &[&str],
+    lexer: &mut Lexer<'_>,
+    first: Token,
+    kind: &str,
+    known: &[&str],
     mut each: impl FnMut(&mut Lexer<'_>, &str, Token) -> Result<(), JsonError>,
 ) -> Result<bool, JsonError> {
     match first {
@@ -135,7 +143,9 @@ fn object(
 }
 
 fn list<T>(
-    lexer: &mut Lexer<'_>, first: Token, mut each: impl FnMut(&mut Lexer<'_>, Token) -> Result<Option<T>, JsonError>,
+    lexer: &mut Lexer<'_>,
+    first: Token,
+    mut each: impl FnMut(&mut Lexer<'_>, Token) -> Result<Option<T>, JsonError>,
 ) -> Result<Option<Vec<Option<T>>>, JsonError> {
     match first {
         Token::Null => return Ok(None),
@@ -276,4 +286,99 @@ fn number(text: &str) -> Value {
         return Value::Number(int.into());
     }
     text.parse().ok().and_then(Number::from_f64).map_or_else(|| Value::String(text.to_owned()), Value::Number)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn maps_take_scalars_as_text() {
+        let map = string_map(br#"{"a":"b","c":1.50,"d":1e3,"e":true,"f":null,"g":12345678901234567890123,"a":"z"}"#);
+        let map = map.unwrap().unwrap();
+        let pairs: Vec<_> = map.iter().map(|(k, v)| (k.as_str(), v.as_deref())).collect();
+        assert_eq!(
+            pairs,
+            [
+                ("a", Some("z")),
+                ("c", Some("1.5")),
+                ("d", Some("1000.0")),
+                ("e", Some("true")),
+                ("f", None),
+                ("g", Some("12345678901234567890123")),
+            ]
+        );
+        for nothing in ["", "  ", "null"] {
+            assert_eq!(string_map(nothing.as_bytes()), Ok(None));
+        }
+    }
+
+    #[test]
+    fn wrong_shapes_are_refused_in_jacksons_words() {
+        for (text, expected) in [
+            ("[]", "Cannot deserialize value"),
+            ("1", "Cannot deserialize value"),
+            ("\"x\"", "Cannot construct instance"),
+            ("{\"a\":{}}", "Cannot deserialize value"),
+            ("{\"a\":[]}", "Cannot deserialize value"),
+            ("{\"a\":\"b\"} x", "Unrecognized token 'x'"),
+            ("{\"a\":\"b\"} {}", "Trailing token"),
+            ("{", "Unexpected end-of-input"),
+        ] {
+            let JsonError(error) = string_map(text.as_bytes()).unwrap_err();
+            assert!(error.starts_with(expected), "{text}: {error}");
+        }
+        for (text, expected) in [
+            ("[]", "Cannot deserialize value"),
+            ("1", "Cannot construct instance"),
+            ("true", "Cannot construct instance"),
+            ("\"x\"", "Cannot construct instance"),
+            ("{\"name\":\"a\",\"x\":1}", "Unrecognized field \"x\""),
+            ("{\"Name\":\"a\"}", "Unrecognized field \"Name\""),
+            ("{\"config\":[]}", "Cannot deserialize value"),
+            ("{\"config\":\"x\"}", "Cannot construct instance"),
+            ("{\"initial_state\":\"\"}", "Cannot construct instance"),
+            ("{\"initial_state\":1}", "Cannot construct instance"),
+            ("{\"initial_state\":\"FAILED\"}", "Cannot construct instance"),
+        ] {
+            let JsonError(error) = create_request(text.as_bytes()).unwrap_err();
+            assert!(error.starts_with(expected), "{text}: {error}");
+        }
+        for (text, expected) in [
+            ("{\"offsets\":{}}", "Cannot deserialize value"),
+            ("{\"offsets\":[1]}", "Cannot construct instance"),
+            ("{\"offsets\":[[]]}", "Cannot deserialize value"),
+            ("{\"offsets\":[{\"partition\":\"x\"}]}", "Cannot construct instance"),
+            ("{\"offsets\":[{\"partition\":[]}]}", "Cannot deserialize value"),
+            ("{\"offsets\":[{\"x\":1}]}", "Unrecognized field \"x\""),
+        ] {
+            let JsonError(error) = offsets(text.as_bytes()).unwrap_err();
+            assert!(error.starts_with(expected), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn initial_states_are_read_in_any_case() {
+        let request = create_request(br#"{"name":5,"initial_state":"stopped"}"#).unwrap().unwrap();
+        assert_eq!((request.name.as_deref(), request.initial_state), (Some("5"), Some(TargetState::Stopped)));
+    }
+
+    #[test]
+    fn offsets_keep_their_trees() {
+        let text =
+            br#"{"offsets":[null,{"partition":{"a":[1,{"b":2.5}],"big":99999999999999999999},"offset":null},{}]}"#;
+        let all = offsets(text).unwrap().unwrap().unwrap();
+        assert_eq!(all[0], None);
+        let partition = serde_json::json!({"a": [1, {"b": 2.5}], "big": 1e20});
+        assert_eq!(all[1].as_ref().unwrap().partition, partition);
+        assert_eq!(all[2].as_ref().unwrap().offset, Value::Null);
+        assert_eq!(offsets(b"{}"), Ok(Some(None)));
+    }
+
+    #[test]
+    fn deep_documents_are_refused_without_recursion() {
+        let text = format!("{{\"offsets\":[{{\"partition\":{{\"a\":{}", "[".repeat(100_000));
+        let JsonError(error) = offsets(text.as_bytes()).unwrap_err();
+        assert!(error.starts_with("Document nesting depth"), "{error}");
+    }
 }

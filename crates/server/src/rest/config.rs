@@ -74,3 +74,195 @@ impl fmt::Display for RestConfigError {
 }
 
 impl std::error::Error for RestConfigError {}
+
+/// Where one listens if nothing is said: every interface.
+const DEFAULT_LISTENERS: &str = "http://:8083";
+/// The verbs that pages of other origins may use if none are said.
+const DEFAULT_METHODS: &str = "GET,POST,HEAD";
+
+impl RestConfig {
+    /// Reads the settings of a worker.
+    ///
+    /// # Errors
+    /// Java's texts; and listeners with TLS are refused.
+    pub(crate) fn from_settings<'a>(get: impl Fn(&str) -> Option<&'a str>) -> Result<Self, RestConfigError> {
+        let some = |key: &str| get(key).map(str::trim).filter(|text| !text.is_empty());
+        let listeners = listeners("listeners", get("listeners").unwrap_or(DEFAULT_LISTENERS))?;
+        if listeners.is_empty() {
+            return Err(invalid("listeners", "", "List cannot be empty"));
+        }
+        let admin = match get("admin.listeners") {
+            None => AdminListeners::Main,
+            Some(text) if text.trim().is_empty() => AdminListeners::Off,
+            Some(text) => AdminListeners::Own(self::listeners("admin.listeners", text)?),
+        };
+        if let Some(kind) = some("rest.advertised.listener")
+            && !kind.eq_ignore_ascii_case("http")
+        {
+            return Err(no_tls("rest.advertised.listener", kind));
+        }
+        let advertised_port = match some("rest.advertised.port") {
+            None => None,
+            Some(text) => {
+                let port = text
+                    .parse::<u16>()
+                    .map_err(|_| invalid("rest.advertised.port", text, "Not a number of type INT"))?;
+                Some(port)
+            }
+        };
+        let cors = some("access.control.allow.origin").map(|origins| Cors {
+            origins: list(origins),
+            methods: list(some("access.control.allow.methods").unwrap_or(DEFAULT_METHODS)),
+        });
+        let headers = match some("response.http.headers.config") {
+            None => Vec::new(),
+            Some(text) => rules(text).iter().map(|rule| header_rule(rule)).collect::<Result<_, _>>()?,
+        };
+        let advertised_host = some("rest.advertised.host.name").map(str::to_owned);
+        Ok(Self { listeners, admin, advertised_host, advertised_port, cors, headers })
+    }
+}
+
+fn invalid(key: &str, value: &str, why: &str) -> RestConfigError {
+    RestConfigError(format!("Invalid value {value} for configuration {key}: {why}"))
+}
+
+fn no_tls(key: &str, value: &str) -> RestConfigError {
+    invalid(key, value, "this version of Kurier has no TLS listeners")
+}
+
+fn list(text: &str) -> Vec<String> {
+    text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned).collect()
+}
+
+fn listeners(key: &str, text: &str) -> Result<Vec<Listener>, RestConfigError> {
+    list(text).iter().map(|part| listener(key, part)).collect()
+}
+
+/// Reads `protocol://host:port`.
+fn listener(key: &str, text: &str) -> Result<Listener, RestConfigError> {
+    let wrong = || invalid(key, text, "Listener doesn't have the right format (protocol://hostname:port).");
+    let (protocol, rest) = text.split_once("://").ok_or_else(wrong)?;
+    let (host, port) = rest.rsplit_once(':').ok_or_else(wrong)?;
+    match protocol.to_ascii_lowercase().as_str() {
+        "http" => {}
+        "https" => return Err(no_tls(key, text)),
+        _ => return Err(invalid(key, text, "Listener protocol must be either \"http\" or \"https\".")),
+    }
+    let host = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
+    if !host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-%._:".contains(&b)) {
+        return Err(wrong());
+    }
+    let port = port.parse().map_err(|_| wrong())?;
+    Ok(Listener { host: host.to_owned(), port })
+}
+
+/// Cuts a list of rules at its commas, except those between double quotes.
+fn rules(text: &str) -> Vec<String> {
+    let mut rules = vec![String::new()];
+    let mut quoted = false;
+    for c in text.chars() {
+        match c {
+            '"' => quoted = !quoted,
+            ',' if !quoted => rules.push(String::new()),
+            _ => rules.last_mut().expect("there is always a rule that is being read").push(c),
+        }
+    }
+    rules.into_iter().map(|rule| rule.trim().to_owned()).filter(|rule| !rule.is_empty()).collect()
+}
+
+/// Reads `action name:value`.
+fn header_rule(rule: &str) -> Result<HeaderRule, RestConfigError> {
+    let wrong = || {
+        RestConfigError(format!(
+            "Invalid format of header config '{rule}'. Expected: '[action] [header name]:[header value]'"
+        ))
+    };
+    let (action, rest) = rule.split_once(char::is_whitespace).ok_or_else(wrong)?;
+    let (add, date) = match action {
+        "set" => (false, false),
+        "add" => (true, false),
+        "setDate" => (false, true),
+        "addDate" => (true, true),
+        other => {
+            return Err(RestConfigError(format!(
+                "Invalid header config action: '{other}'. Expected one of [set, add, setDate, addDate]"
+            )));
+        }
+    };
+    let mut parts = rest.trim().split(':');
+    let (Some(name), Some(value), None) = (parts.next(), parts.next(), parts.next()) else { return Err(wrong()) };
+    let (name, value) = (name.trim(), value.trim());
+    if name.is_empty() || name.contains(char::is_whitespace) {
+        return Err(RestConfigError(format!(
+            "Invalid header name '{name}'. The '[header name]' cannot contain whitespace"
+        )));
+    }
+    Ok(HeaderRule { add, date, name: name.to_owned(), value: value.to_owned() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashMap;
+
+    fn read(pairs: &[(&'static str, &'static str)]) -> Result<RestConfig, String> {
+        let map: HashMap<_, _> = pairs.iter().copied().collect();
+        RestConfig::from_settings(|key| map.get(key).copied()).map_err(|e| e.0)
+    }
+
+    #[test]
+    fn listeners_are_read() {
+        let config = read(&[("listeners", "http://127.0.0.1:0, HTTP://[::1]:9")]).unwrap();
+        let hosts: Vec<_> = config.listeners.iter().map(|l| (l.host.as_str(), l.port)).collect();
+        assert_eq!(hosts, [("127.0.0.1", 0), ("::1", 9)]);
+        assert_eq!(read(&[]).unwrap().listeners, [Listener { host: String::new(), port: 8083 }]);
+        for (text, expected) in [
+            ("127.0.0.1:80", "right format"),
+            ("http://h", "right format"),
+            ("http://h:99999", "right format"),
+            ("http://a b:1", "right format"),
+            ("ftp://h:1", "must be either \"http\" or \"https\""),
+            ("https://h:1", "no TLS"),
+            ("", "List cannot be empty"),
+        ] {
+            let error = read(&[("listeners", text)]).unwrap_err();
+            assert!(error.contains(expected), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn admin_listeners_may_be_apart_or_off() {
+        assert_eq!(read(&[]).unwrap().admin, AdminListeners::Main);
+        assert_eq!(read(&[("admin.listeners", "")]).unwrap().admin, AdminListeners::Off);
+        assert!(
+            matches!(read(&[("admin.listeners", "http://h:1")]).unwrap().admin, AdminListeners::Own(l) if l.len() == 1)
+        );
+    }
+
+    #[test]
+    fn header_rules_are_read() {
+        let text = "add X-XSS-Protection: 1; mode=block, \"add Cache-Control: no-cache, no-store\"";
+        let headers = read(&[("response.http.headers.config", text)]).unwrap().headers;
+        let pairs: Vec<_> = headers.iter().map(|h| (h.name.as_str(), h.value.as_str(), h.add)).collect();
+        assert_eq!(pairs, [("X-XSS-Protection", "1; mode=block", true), ("Cache-Control", "no-cache, no-store", true)]);
+        for (text, expected) in [
+            ("add", "Invalid format of header config 'add'"),
+            ("put a:b", "Invalid header config action: 'put'"),
+            ("set a b:c", "Invalid header name 'a b'"),
+            ("set a", "Invalid format"),
+            ("set a:b:c", "Invalid format"),
+        ] {
+            let error = read(&[("response.http.headers.config", text)]).unwrap_err();
+            assert!(error.starts_with(expected), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn cors_needs_an_origin() {
+        assert_eq!(read(&[("access.control.allow.methods", "PUT")]).unwrap().cors, None);
+        let cors = read(&[("access.control.allow.origin", "http://a,http://b")]).unwrap().cors.unwrap();
+        assert_eq!(cors.origins, ["http://a", "http://b"]);
+        assert_eq!(cors.methods, ["GET", "POST", "HEAD"]);
+    }
+}

@@ -98,20 +98,25 @@ pub(crate) async fn answer(app: &App, call: &Call<'_>) -> Result<Answer, Failure
     }
 }
 
-async fn list(app: &App, call: &Call<'_>) -> Result<Answer, Failure> {
-    let mut asked = call.query.iter().filter(|(key, _)| key == "expand").map(|(_, value)| value.as_str()).peekable();
-    if asked.peek().is_none() {
-        let names: Value = app.herder.connectors().await?.iter().map(|name| &**name).collect();
-        return Ok(Answer::json(200, names));
-    }
-    let (mut status, mut info) = (false, false);
-    for expansion in asked {
-        match expansion {
+/// Whether status and info are asked for; none if `expand` does not occur.
+fn expansions(call: &Call<'_>) -> Option<(bool, bool)> {
+    let (mut any, mut status, mut info) = (false, false, false);
+    for (_, expansion) in call.query.iter().filter(|(key, _)| key == "expand") {
+        any = true;
+        match expansion.as_str() {
             "status" => status = true,
             "info" => info = true,
             other => tracing::info!("Ignoring unknown expansion type {other}"),
         }
     }
+    any.then_some((status, info))
+}
+
+async fn list(app: &App, call: &Call<'_>) -> Result<Answer, Failure> {
+    let Some((status, info)) = expansions(call) else {
+        let names: Value = app.herder.connectors().await?.iter().map(|name| &**name).collect();
+        return Ok(Answer::json(200, names));
+    };
     let all = app.herder.expand_connectors(status, info).await?;
     Ok(Answer::json(200, show::expanded(&all, status, info)))
 }

@@ -31,7 +31,8 @@ pub(crate) fn cors(rules: Option<&Cors>, method: &Method, request: &HeaderMap, r
 pub(crate) fn configured(rules: &[HeaderRule], response: &mut HeaderMap) {
     for rule in rules {
         let value = if rule.date { date(&rule.value) } else { rule.value.clone() };
-        let (Ok(name), Ok(value)) = (HeaderName::from_bytes(rule.name.as_bytes()), HeaderValue::from_str(&value)) else {
+        let (Ok(name), Ok(value)) = (HeaderName::from_bytes(rule.name.as_bytes()), HeaderValue::from_str(&value))
+        else {
             continue;
         };
         if rule.add {

@@ -191,7 +191,9 @@ impl<'a> Lexer<'a> {
                     frame.column
                 )))
             }
-            None => Err(self.unexpected("expected a valid value (JSON String, Number, Array, Object or token 'null', 'true' or 'false')")),
+            None => Err(self.unexpected(
+                "expected a valid value (JSON String, Number, Array, Object or token 'null', 'true' or 'false')",
+            )),
         }
     }
 
@@ -235,11 +237,15 @@ impl<'a> Lexer<'a> {
             b'"' => Token::Text(self.string(false)?),
             b'-' | b'0'..=b'9' => self.number()?,
             b'}' | b']' if !self.open.is_empty() => {
-                return Err(self.unexpected("expected a valid value (JSON String, Number, Array, Object or token 'null', 'true' or 'false')"));
+                return Err(self.unexpected(
+                    "expected a valid value (JSON String, Number, Array, Object or token 'null', 'true' or 'false')",
+                ));
             }
             b if b.is_ascii_alphabetic() || b == b'_' || b == b'$' => self.word()?,
             _ => {
-                return Err(self.unexpected("expected a valid value (JSON String, Number, Array, Object or token 'null', 'true' or 'false')"));
+                return Err(self.unexpected(
+                    "expected a valid value (JSON String, Number, Array, Object or token 'null', 'true' or 'false')",
+                ));
             }
         };
         self.after_value();
@@ -517,16 +523,28 @@ mod tests {
         let cases = [
             ("{", "Unexpected end-of-input: expected close marker for Object (start marker at "),
             ("[1", "Unexpected end-of-input: expected close marker for Array (start marker at "),
-            ("x", "Unrecognized token 'x': was expecting (JSON String, Number, Array, Object or token 'null', 'true' or 'false')\n at "),
+            (
+                "x",
+                "Unrecognized token 'x': was expecting (JSON String, Number, Array, Object or token 'null', 'true' or 'false')\n at ",
+            ),
             ("nul", "Unrecognized token 'nul'"),
             (r#"{"a":"b",}"#, "Unexpected character ('}' (code 125)): was expecting double-quote to start field name"),
             ("{'a':1}", "Unexpected character (''' (code 39)): was expecting double-quote to start field name"),
-            (r#"{"a" 1}"#, "Unexpected character ('1' (code 49)): was expecting a colon to separate field name and value"),
-            (r#"{"a":1 "b":2}"#, "Unexpected character ('\"' (code 34)): was expecting comma to separate Object entries"),
+            (
+                r#"{"a" 1}"#,
+                "Unexpected character ('1' (code 49)): was expecting a colon to separate field name and value",
+            ),
+            (
+                r#"{"a":1 "b":2}"#,
+                "Unexpected character ('\"' (code 34)): was expecting comma to separate Object entries",
+            ),
             ("[1 2]", "Unexpected character ('2' (code 50)): was expecting comma to separate Array entries"),
             ("[1}", "Unexpected close marker '}': expected ']' (for Array starting at "),
             ("[01]", "Invalid numeric value: Leading zeroes not allowed"),
-            ("\"a\tb\"", "Illegal unquoted character ((CTRL-CHAR, code 9)): has to be escaped using backslash to be included in string value"),
+            (
+                "\"a\tb\"",
+                "Illegal unquoted character ((CTRL-CHAR, code 9)): has to be escaped using backslash to be included in string value",
+            ),
             ("\"a", "Unexpected end-of-input in VALUE_STRING"),
             (r#""\q""#, "Unrecognized character escape 'q' (code 113)"),
             (r#""\u00g0""#, "Unexpected character ('g' (code 103)): expected a hex-digit"),

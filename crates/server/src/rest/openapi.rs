@@ -11,7 +11,14 @@ const OPERATIONS: &[Operation] = &[
     ("/health", "get", 200, "Whether the worker has started and answers", &[], false),
     ("/kurier/info", "get", 200, "Name and version of this program", &[], false),
     ("/openapi.json", "get", 200, "This document", &[], false),
-    ("/connectors", "get", 200, "Names of the connectors, or more with expand=status, expand=info or both", &["expand"], false),
+    (
+        "/connectors",
+        "get",
+        200,
+        "Names of the connectors, or more with expand=status, expand=info or both",
+        &["expand"],
+        false,
+    ),
     ("/connectors", "post", 201, "Create a connector", &[], true),
     ("/connectors/{connector}", "get", 200, "Config and tasks of a connector", &[], false),
     ("/connectors/{connector}", "delete", 204, "Stop and forget a connector; its offsets stay", &[], false),
@@ -20,8 +27,12 @@ const OPERATIONS: &[Operation] = &[
     ("/connectors/{connector}/config", "patch", 200, "Change some settings; null removes one", &[], true),
     ("/connectors/{connector}/status", "get", 200, "Status of a connector and its tasks", &[], false),
     (
-        "/connectors/{connector}/restart", "post", 204,
-        "Restart the connector; with a parameter also tasks, answered by 202 and the plan", &["includeTasks", "onlyFailed"], false,
+        "/connectors/{connector}/restart",
+        "post",
+        204,
+        "Restart the connector; with a parameter also tasks, answered by 202 and the plan",
+        &["includeTasks", "onlyFailed"],
+        false,
     ),
     ("/connectors/{connector}/pause", "put", 202, "Pause connector and tasks", &[], false),
     ("/connectors/{connector}/resume", "put", 202, "Resume connector and tasks", &[], false),
@@ -46,12 +57,12 @@ const OPERATIONS: &[Operation] = &[
 pub(crate) fn document() -> Answer {
     let mut paths = Map::new();
     for (path, verb, status, summary, query, body) in OPERATIONS {
-        let parameter = |name: &str, place: &str| {
-            json!({ "name": name, "in": place, "required": place == "path", "schema": { "type": "string" } })
-        };
+        let parameter = |name: &str, place: &str| json!({ "name": name, "in": place, "required": place == "path", "schema": { "type": "string" } });
         let in_path = path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
-        let parameters: Value =
-            in_path.map(|name| parameter(name, "path")).chain(query.iter().map(|name| parameter(name, "query"))).collect();
+        let parameters: Value = in_path
+            .map(|name| parameter(name, "path"))
+            .chain(query.iter().map(|name| parameter(name, "query")))
+            .collect();
         let mut success = json!({ "description": "Done" });
         if *status == 200 || *status == 201 {
             success["content"] = json!({ "application/json": {} });

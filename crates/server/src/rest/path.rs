@@ -107,8 +107,18 @@ mod tests {
     #[test]
     fn ambiguous_paths_are_refused() {
         for path in [
-            "/connectors//a", "//", "/connectors/a%2Fb", "/connectors/%25", "/connectors/%5C", "/connectors/%09", "/connectors/%00",
-            "/connectors/%2E%2E", "/connectors/%FF", "/connectors/%zz", "/connectors/%4", "/connectors/{a}",
+            "/connectors//a",
+            "//",
+            "/connectors/a%2Fb",
+            "/connectors/%25",
+            "/connectors/%5C",
+            "/connectors/%09",
+            "/connectors/%00",
+            "/connectors/%2E%2E",
+            "/connectors/%FF",
+            "/connectors/%zz",
+            "/connectors/%4",
+            "/connectors/{a}",
         ] {
             assert!(segments(path).is_err(), "{path}");
         }
@@ -117,7 +127,10 @@ mod tests {
     #[test]
     fn queries_are_decoded_leniently() {
         let pair = |k: &str, v: &str| (k.to_owned(), v.to_owned());
-        assert_eq!(query(Some("a=1+2&a=%33&b&&c=%zz")), [pair("a", "1 2"), pair("a", "3"), pair("b", ""), pair("c", "%zz")]);
+        assert_eq!(
+            query(Some("a=1+2&a=%33&b&&c=%zz")),
+            [pair("a", "1 2"), pair("a", "3"), pair("b", ""), pair("c", "%zz")]
+        );
         assert!(query(None).is_empty());
     }
 

@@ -5,6 +5,7 @@ use super::app::{App, Surface};
 use super::config::{AdminListeners, Listener, RestConfig};
 use super::loggers::Loggers;
 use axum::body::Body;
+use axum::http::Response;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -13,7 +14,7 @@ use kurier_runtime::herder::HerderHandle;
 use std::convert::Infallible;
 use std::fmt;
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
@@ -162,6 +163,9 @@ impl RestServer {
     }
 }
 
+/// An answer under way.
+type Answering = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+
 /// Takes connections of one port until the end, then waits for them.
 async fn accept(listener: TcpListener, surface: Surface, app: Arc<App>, mut stopped: watch::Receiver<bool>) {
     let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
@@ -174,7 +178,7 @@ async fn accept(listener: TcpListener, surface: Surface, app: Arc<App>, mut stop
             (slot, listener.accept().await)
         };
         tokio::select! {
-            _ = stopped.wait_for(|stop| *stop) => break,
+            () = end(&mut stopped) => break,
             (slot, accepted) = next => match accepted {
                 Ok((socket, _)) => {
                     let connection = connection(socket, surface, Arc::clone(&app), stopped.clone());
@@ -194,11 +198,18 @@ async fn accept(listener: TcpListener, surface: Surface, app: Arc<App>, mut stop
     while connections.join_next().await.is_some() {}
 }
 
+/// Waits until the server shall stop, or is gone.
+async fn end(stopped: &mut watch::Receiver<bool>) {
+    // An error says that the server was dropped, which is an end too.
+    let _ = stopped.wait_for(|stop| *stop).await;
+}
+
 /// Serves one connection. What is no HTTP closes it and nothing else.
 async fn connection(socket: TcpStream, surface: Surface, app: Arc<App>, mut stopped: watch::Receiver<bool>) {
     let service = service_fn(move |request: hyper::Request<Incoming>| {
         let app = Arc::clone(&app);
-        async move { Ok::<_, Infallible>(app.answer(surface, request.map(Body::new)).await) }
+        let answer: Answering = Box::pin(async move { Ok(app.answer(surface, request.map(Body::new)).await) });
+        answer
     });
     let mut serving = pin!(
         http1::Builder::new()
@@ -209,7 +220,7 @@ async fn connection(socket: TcpStream, surface: Surface, app: Arc<App>, mut stop
     );
     let ended = tokio::select! {
         ended = serving.as_mut() => ended,
-        _ = stopped.wait_for(|stop| *stop) => {
+        () = end(&mut stopped) => {
             serving.as_mut().graceful_shutdown();
             serving.await
         }

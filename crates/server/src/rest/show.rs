@@ -2,8 +2,8 @@
 
 use super::loggers::LoggerState;
 use kurier_runtime::herder::request::{
-    ConfigInfos, ConfigKeyInfo, ConnectorInfo, ConnectorOffset, ConnectorStatus, ExpandedConnector, PluginInfo, RawConfig,
-    ServerInfo, TaskInfo, TaskStatus, UnitStatus,
+    ConfigInfos, ConfigKeyInfo, ConnectorInfo, ConnectorOffset, ConnectorStatus, ExpandedConnector, PluginInfo,
+    RawConfig, ServerInfo, TaskInfo, TaskStatus, UnitStatus,
 };
 use kurier_runtime::unit::TaskId;
 use serde_json::{Map, Value, json};
