@@ -104,7 +104,7 @@ struct Partition {
     next_sequence: i32,
     retry_at: Duration,
     failures: u32,
-    /// A sequence number is missing at the broker: what waits here has not arrived and cannot under this producer epoch.
+    /// A sequence number is missing at the broker: what comes behind it has to wait for another producer epoch.
     broken: bool,
     /// The broker has taken a batch under this producer epoch. Before that it takes any sequence number, so a second batch could overtake the first.
     introduced: bool,
@@ -124,8 +124,10 @@ struct Packed {
     batch: EncodedBatch,
     tickets: Tickets,
     created: Duration,
-    /// Its first sequence number, once it was sent.
+    /// Its first sequence number, if it was sent and may have arrived.
     sequence: Option<i32>,
+    /// It was sent behind a batch that the broker refused, so it has not arrived and cannot.
+    behind_gap: bool,
     /// It was sent again while nothing else of its partition was under way, so that nothing can have overtaken it.
     alone: bool,
 }
@@ -577,7 +579,7 @@ impl ProducerCore {
             let mut leaving: Vec<(TopicPartition, Packed)> = Vec::new();
             let mut leaderless = false;
             for (place, partition) in &mut self.partitions {
-                if !partition.may_send(now, &self.settings) || (renews && (partition.broken || !partition.repeats())) {
+                if !partition.may_send(now, &self.settings) || (renews && !partition.repeats()) {
                     continue;
                 }
                 let Some(&leader) = self.topics.get(&place.topic).and_then(|topic| topic.leaders.get(&place.partition))
@@ -673,15 +675,23 @@ impl ProducerCore {
                 let base = answer.map_or(-1, |answer| answer.base_offset);
                 deliver(packed, place, base, &mut self.buffered, &mut self.deliveries);
             }
-            again @ (Verdict::Retry { .. } | Verdict::Renew) => {
+            Verdict::Retry { metadata } => {
                 partition.flying[at] = Flying::Failed(packed);
                 partition.retry_at = retry_at;
                 partition.failures = partition.failures.saturating_add(1);
-                partition.broken |= again == Verdict::Renew;
-                self.fenced |= error == Some(ResponseError::InvalidProducerEpoch);
-                if again == (Verdict::Retry { metadata: true }) {
+                if metadata {
                     self.want_metadata(now);
                 }
+            }
+            Verdict::Renew => {
+                // It was sent alone: neither it nor what was sent behind it has arrived.
+                let waiting = partition.ready.iter_mut().filter(|waiting| waiting.sequence.is_some());
+                waiting.for_each(|waiting| waiting.behind_gap = true);
+                partition.flying[at] = Flying::Failed(Packed { behind_gap: true, ..packed });
+                partition.retry_at = retry_at;
+                partition.failures = partition.failures.saturating_add(1);
+                partition.broken = true;
+                self.fenced |= error == Some(ResponseError::InvalidProducerEpoch);
             }
             Verdict::Split => {
                 let (first, second) = split(packed, self.settings.compression_level);
@@ -692,7 +702,14 @@ impl ProducerCore {
             }
             Verdict::GiveUp => {
                 // Sent for the first time it is not there, and nothing behind it. Otherwise an earlier try may have arrived; the broker will say.
-                partition.broken |= !packed.alone;
+                if !packed.alone {
+                    partition.broken = true;
+                    for behind in partition.flying.iter_mut().skip(at) {
+                        if let Flying::Sent(packed, _) | Flying::Failed(packed) = behind {
+                            packed.behind_gap = true;
+                        }
+                    }
+                }
                 let mut reason = delivery_error(error.unwrap_or(ResponseError::UnknownServerError), &place.topic);
                 if let Some(message) = answer.and_then(|answer| answer.error_message.as_ref()) {
                     reason.message = message.to_string();
@@ -723,6 +740,9 @@ impl Partition {
                     self.ready.push_front(packed);
                 }
             }
+            for packed in self.ready.iter_mut().filter(|packed| packed.behind_gap) {
+                (packed.sequence, packed.behind_gap, packed.alone) = (None, false, false);
+            }
         }
     }
 
@@ -733,7 +753,7 @@ impl Partition {
 
     /// Whether something may have arrived under the present producer id, or may still.
     fn is_unsure(&self) -> bool {
-        self.is_flying() || (!self.broken && self.repeats())
+        self.is_flying() || self.repeats()
     }
 
     fn may_send(&self, now: Duration, settings: &Settings) -> bool {
@@ -782,7 +802,14 @@ fn finish(
             // Moves towards what is seen, as a batch that turns out too large has to be split.
             let seen = batch.len() as f32 / batch.plain_len().max(1) as f32;
             *ratio = if seen > *ratio { seen } else { (*ratio * 0.9 + seen * 0.1).max(0.01) };
-            partition.ready.push_back(Packed { batch, tickets, created: since, sequence: None, alone: false });
+            partition.ready.push_back(Packed {
+                batch,
+                tickets,
+                created: since,
+                sequence: None,
+                behind_gap: false,
+                alone: false,
+            });
         }
         Err(error) => {
             *buffered = buffered.saturating_sub(plain);
@@ -824,8 +851,7 @@ fn split(mut packed: Packed, level: Option<i32>) -> (Packed, Option<Packed>) {
         Ok((first, second)) => {
             let later = split_tickets(&mut packed.tickets, half.unsigned_abs().into());
             let sequence = packed.sequence.map(|sequence| sequence_after(sequence, half));
-            let second =
-                Packed { batch: second, tickets: later, created: packed.created, sequence, alone: packed.alone };
+            let second = Packed { batch: second, tickets: later, sequence, ..packed };
             (Packed { batch: first, ..packed }, Some(second))
         }
         Err(error) => {
@@ -920,7 +946,9 @@ fn verdict(error: Option<ResponseError>, alone: bool, records: i32) -> Verdict {
             | ConcurrentTransactions,
         ) => Verdict::Retry { metadata: false },
         // One before it has not arrived, or it has overtaken one; they are sent again, in order.
-        Some(OutOfOrderSequenceNumber) if !alone => Verdict::Retry { metadata: false },
+        Some(OutOfOrderSequenceNumber | UnknownProducerId | InvalidProducerEpoch) if !alone => {
+            Verdict::Retry { metadata: false }
+        }
         Some(OutOfOrderSequenceNumber | UnknownProducerId | InvalidProducerEpoch) => Verdict::Renew,
         Some(MessageTooLarge | RecordListTooLarge) if records > 1 => Verdict::Split,
         Some(_) => Verdict::GiveUp,
