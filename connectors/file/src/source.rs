@@ -197,6 +197,7 @@ impl FileSourceTask {
                     },
                     timestamp: Some(timestamp),
                     headers: Headers::default(),
+                    kafka_offset: None,
                 },
             });
         })?;

@@ -20,12 +20,22 @@ pub struct Record {
     pub timestamp: Option<i64>,
     /// The headers in order.
     pub headers: Headers,
+    /// Its offset in Kafka if it was read from there, for transforms to look at; none on its way to Kafka.
+    pub kafka_offset: Option<i64>,
 }
 
 impl Record {
     /// A record with a value only.
     pub fn new(topic: Arc<str>, value: SchemaAndValue) -> Self {
-        Self { topic, partition: None, key: SchemaAndValue::NULL, value, timestamp: None, headers: Headers::default() }
+        Self {
+            topic,
+            partition: None,
+            key: SchemaAndValue::NULL,
+            value,
+            timestamp: None,
+            headers: Headers::default(),
+            kafka_offset: None,
+        }
     }
 }
 

@@ -31,9 +31,7 @@ fn fields(i: usize) -> [(&'static str, Value); 6] {
 }
 
 fn structs(schema: &SchemaRef) -> Vec<Value> {
-    (0..RECORDS)
-        .map(|i| Struct::from_values(schema.clone(), fields(i).map(|(_, value)| value).into()).into())
-        .collect()
+    (0..RECORDS).map(|i| Struct::from_values(schema.clone(), fields(i).map(|(_, value)| value).into()).into()).collect()
 }
 
 fn maps() -> Vec<Value> {

@@ -5,8 +5,11 @@
 pub mod bytes;
 mod charset;
 pub mod converters;
+pub mod java_regex;
 pub mod json;
 pub mod numbers;
+pub mod predicates;
 pub mod simple_header;
 pub mod string;
+pub mod transforms;
 pub mod values;

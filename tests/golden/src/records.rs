@@ -77,6 +77,7 @@ pub fn record_from(json: &Json) -> Result<Option<AnyRecord>> {
         value: schema_and_value_from(&json["value"])?,
         timestamp: number(&json["timestamp"])?,
         headers: headers.collect::<Result<_>>()?,
+        kafka_offset: number(&json["offset"])?,
     };
     Ok(Some(match text_from(&json["kind"])? {
         "source" => AnyRecord::Source(SourceRecord {

@@ -3,6 +3,7 @@
 use super::key::{DefaultValue, Key, Parsed};
 use super::parsed::ParsedConfig;
 use super::setting::{AnyClass, Classes, Setting, parse_type};
+use super::validator::Validator;
 use super::{ConfigValue, Props};
 use crate::data::{Map, Value};
 use crate::error::ConnectError;
@@ -149,7 +150,7 @@ impl ConfigDef {
         let mut parsed = Parsed::new();
         for key in &self.keys {
             let value = match given.given(&key.name) {
-                Some(value) => parse_type(&key.name, &value, key.kind, classes)?,
+                Some(value) => without_repeats(key, parse_type(&key.name, &value, key.kind, classes)?),
                 None if key.is_required() => return Err(ConnectError::config(missing(key))),
                 None => key.default_setting().clone(),
             };
@@ -236,6 +237,22 @@ impl ConfigDef {
 
 fn missing(key: &Key) -> String {
     format!("Missing required configuration \"{}\" which has no default value.", key.name)
+}
+
+/// Java forgives repeated elements of a list when it uses a config, not when it validates one (KIP-1161).
+fn without_repeats(key: &Key, value: Setting) -> Setting {
+    match (&key.validator, value) {
+        (Some(Validator::ValidList { .. }), Setting::List(items)) => {
+            let mut distinct: Vec<Setting> = Vec::with_capacity(items.len());
+            for item in items {
+                if !distinct.contains(&item) {
+                    distinct.push(item);
+                }
+            }
+            Setting::List(distinct)
+        }
+        (_, value) => value,
+    }
 }
 
 /// Reads one setting; what is wrong with it joins the errors.

@@ -181,6 +181,7 @@ impl Decoder {
             value: record_value,
             timestamp: Some(raw.timestamp).filter(|at| *at >= 0),
             headers,
+            kafka_offset: Some(raw.offset),
         })
     }
 

@@ -1,0 +1,18 @@
+//! The transforms of Apache Kafka, by the names of their Java classes.
+//!
+//! Most come as `$Key` and `$Value`: the same change to either side of a record. Each file has one transform: its settings, and what it does to a
+//! value with a schema and to one without. [`kind`] makes plugins of them.
+
+mod extract_field;
+pub mod field_path;
+mod filter;
+mod hoist_field;
+mod insert_field;
+mod kind;
+mod mask_field;
+mod regex_router;
+mod replace_field;
+mod side;
+
+pub use kind::{BuiltinTransform, transforms};
+pub(crate) use regex_router::valid_regex;
