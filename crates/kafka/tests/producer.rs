@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use futures::future::BoxFuture;
 use kafka_protocol::messages::{RequestKind, ResponseKind};
 use kurier_broker::{Broker, BrokerConfig, Data, RunningBroker};
+use kurier_harness::{ApacheKafka, skip_without_java};
 use kurier_kafka::batch::Scratch;
 use kurier_kafka::consumer::core::{Broker as Node, Target};
 use kurier_kafka::consumer::{Consumer, ConsumerConfig, TcpTransport, Transport, TransportError};
@@ -98,37 +99,40 @@ async fn values(broker: &str, topic: &str, count: usize) -> BTreeMap<i32, Vec<u6
 #[test]
 fn records_arrive_in_order_where_they_belong() {
     let config_of_broker = BrokerConfig { num_partitions: 3, ..BrokerConfig::default() };
-    run_with(config_of_broker, async |broker| {
-        for compression in ["none", "gzip", "snappy", "lz4", "zstd"] {
-            let producer = Producer::new(config(broker.address(), &[("compression.type", compression)]));
-            let topic: Arc<str> = format!("t-{compression}").into();
-            let mut batch = ProduceBatch::default();
-            for ticket in 0..5_000u64 {
-                let (partition, key) = match ticket % 3 {
-                    0 => (Some(1), None),
-                    1 => (None, Some("foobar")),
-                    _ => (None, None),
-                };
-                add(&mut batch, ticket, &topic, partition, key);
-                if ticket % 700 == 0 {
-                    producer.send(&mut batch).await.unwrap();
-                    assert!(batch.is_empty());
-                }
+    run_with(config_of_broker, async |broker| each_compression(broker.address(), 3).await);
+}
+
+/// Records with and without keys and partitions, in each compression, on topics of so many partitions.
+async fn each_compression(broker: &str, partitions: i32) {
+    for compression in ["none", "gzip", "snappy", "lz4", "zstd"] {
+        let producer = Producer::new(config(broker, &[("compression.type", compression)]));
+        let topic: Arc<str> = format!("t-{compression}").into();
+        let mut batch = ProduceBatch::default();
+        for ticket in 0..5_000u64 {
+            let (partition, key) = match ticket % 3 {
+                0 => (Some(partitions - 1), None),
+                1 => (None, Some("foobar")),
+                _ => (None, None),
+            };
+            add(&mut batch, ticket, &topic, partition, key);
+            if ticket % 700 == 0 {
+                producer.send(&mut batch).await.unwrap();
+                assert!(batch.is_empty());
             }
-            producer.send(&mut batch).await.unwrap();
-            let told = delivered(&producer, 5_000).await;
-            let values = values(broker.address(), &topic, 5_000).await;
-            for (partition, values) in &values {
-                assert!(values.is_sorted(), "partition {partition}");
-                for (offset, ticket) in values.iter().enumerate() {
-                    assert_eq!(told[ticket], Ok((*partition, offset as i64)));
-                }
-            }
-            assert_eq!(values.values().map(Vec::len).sum::<usize>(), 5_000);
-            let of_key = kurier_kafka::producer::partition_of(b"foobar", 3);
-            assert!((0..5_000).filter(|t| t % 3 == 1).all(|t| told[&t].as_ref().unwrap().0 == of_key));
         }
-    });
+        producer.send(&mut batch).await.unwrap();
+        let told = delivered(&producer, 5_000).await;
+        let values = values(broker, &topic, 5_000).await;
+        for (partition, values) in &values {
+            assert!(values.is_sorted(), "partition {partition}");
+            for (offset, ticket) in values.iter().enumerate() {
+                assert_eq!(told[ticket], Ok((*partition, offset as i64)));
+            }
+        }
+        assert_eq!(values.values().map(Vec::len).sum::<usize>(), 5_000);
+        let of_key = kurier_kafka::producer::partition_of(b"foobar", partitions);
+        assert!((0..5_000).filter(|t| t % 3 == 1).all(|t| told[&t].as_ref().unwrap().0 == of_key));
+    }
 }
 
 /// Loses every so manieth request before it is sent, and every so manieth answer.
@@ -165,31 +169,47 @@ impl Transport for Lossy {
 #[test]
 fn a_lossy_network_neither_loses_nor_doubles_nor_reorders() {
     run_with(BrokerConfig { num_partitions: 2, ..BrokerConfig::default() }, async |broker| {
-        let config = config(
-            broker.address(),
-            &[("retry.backoff.ms", "1"), ("retry.backoff.max.ms", "5"), ("batch.size", "500"), ("linger.ms", "0")],
-        );
-        let lossy = Lossy { inner: TcpTransport::new(config.net), calls: Arc::default() };
-        let calls = Arc::clone(&lossy.calls);
-        let producer = Producer::with_transport(config.settings, Arc::new(lossy));
-        let topic: Arc<str> = "lossy".into();
-        let mut batch = ProduceBatch::default();
-        for ticket in 0..20_000u64 {
-            add(&mut batch, ticket, &topic, Some((ticket % 2) as i32), None);
-            if ticket % 100 == 0 {
-                producer.send(&mut batch).await.unwrap();
-            }
+        over_a_lossy_network(broker.address(), 2).await;
+    });
+}
+
+/// Many records to each of so many partitions, of which every tenth request and every sixth answer is lost.
+async fn over_a_lossy_network(broker: &str, partitions: u64) {
+    let config = config(
+        broker,
+        &[("retry.backoff.ms", "1"), ("retry.backoff.max.ms", "5"), ("batch.size", "500"), ("linger.ms", "0")],
+    );
+    let lossy = Lossy { inner: TcpTransport::new(config.net), calls: Arc::default() };
+    let calls = Arc::clone(&lossy.calls);
+    let producer = Producer::with_transport(config.settings, Arc::new(lossy));
+    let topic: Arc<str> = "lossy".into();
+    let mut batch = ProduceBatch::default();
+    for ticket in 0..20_000u64 {
+        add(&mut batch, ticket, &topic, Some((ticket % partitions) as i32), None);
+        if ticket % 100 == 0 {
+            producer.send(&mut batch).await.unwrap();
         }
-        producer.send(&mut batch).await.unwrap();
-        let told = delivered(&producer, 20_000).await;
-        assert!(told.values().all(Result::is_ok));
-        assert!(calls.load(Ordering::Relaxed) > 500, "the network was asked often enough to fail");
-        let values = values(broker.address(), "lossy", 20_000).await;
-        for partition in 0..2u64 {
-            let expected: Vec<u64> = (0..20_000).filter(|ticket| ticket % 2 == partition).collect();
-            let differs = values[&(partition as i32)].iter().zip(&expected).position(|(found, wanted)| found != wanted);
-            assert_eq!((differs, values[&(partition as i32)].len()), (None, expected.len()), "partition {partition}");
-        }
+    }
+    producer.send(&mut batch).await.unwrap();
+    let told = delivered(&producer, 20_000).await;
+    assert!(told.values().all(Result::is_ok));
+    assert!(calls.load(Ordering::Relaxed) > 500, "the network was asked often enough to fail");
+    let values = values(broker, "lossy", 20_000).await;
+    for partition in 0..partitions {
+        let expected: Vec<u64> = (0..20_000).filter(|ticket| ticket % partitions == partition).collect();
+        let differs = values[&(partition as i32)].iter().zip(&expected).position(|(found, wanted)| found != wanted);
+        assert_eq!((differs, values[&(partition as i32)].len()), (None, expected.len()), "partition {partition}");
+    }
+}
+
+#[test]
+fn on_apache_kafka_as_on_our_own_broker() {
+    let Some(java) = skip_without_java("on_apache_kafka_as_on_our_own_broker") else { return };
+    let broker = ApacheKafka::start(&java).unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    runtime.block_on(async {
+        each_compression(&broker.address(), 1).await;
+        over_a_lossy_network(&broker.address(), 1).await;
     });
 }
 

@@ -207,7 +207,8 @@ async fn run(shared: Arc<Shared>, transport: Arc<dyn Transport>) {
             if state.ended {
                 return;
             }
-            if state.armed.is_some_and(|at| at <= now) {
+            // Also what has become due since somebody else looked.
+            if state.core.next_deadline(Duration::ZERO).is_some_and(|at| at <= now) {
                 state.core.step(now, Input::Tick, &mut state.effects);
                 shared.pass_on(state, now);
             }
