@@ -490,6 +490,14 @@ impl Broker {
         })
     }
 
+    /// Makes the journal survive the loss of power; an error is what the client is told.
+    fn sync_journal(&mut self) -> Result<(), ResponseError> {
+        self.journal.sync().map_err(|error| {
+            tracing::error!("cannot sync the journal: {error}");
+            ResponseError::KafkaStorageError
+        })
+    }
+
     /// A producer id that was never used before.
     fn fresh_producer_id(&mut self) -> Result<i64, ResponseError> {
         if self.next_producer_id >= self.reserved_producer_ids {

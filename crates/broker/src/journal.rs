@@ -414,7 +414,8 @@ impl Journal {
             );
             file.truncate(kept)?;
         }
-        Ok(Self { fresh_len: file.len(), file, unsynced: false })
+        // What a process before wrote may never have been synced.
+        Ok(Self { fresh_len: file.len(), unsynced: !file.is_empty(), file })
     }
 
     /// Writes entries: all of them, or none.

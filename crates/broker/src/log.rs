@@ -76,8 +76,6 @@ pub(crate) struct PartitionLog {
     ends: Vec<ReadEnd>,
     next_end: usize,
     unflushed: i64,
-    /// When the oldest batch not yet flushed was written, in Unix milliseconds.
-    unflushed_since: Option<i64>,
 }
 
 impl PartitionLog {
@@ -92,7 +90,6 @@ impl PartitionLog {
             ends: Vec::new(),
             next_end: 0,
             unflushed: 0,
-            unflushed_since: None,
         }
     }
 
@@ -204,10 +201,10 @@ impl PartitionLog {
         }
         segment.appended(&stored, position);
         segment.used = true;
+        segment.unsynced = true;
         note(&mut self.producers, &stored, batch);
         self.next_offset = stored.next_offset();
         self.unflushed += i64::from(stored.record_count);
-        self.unflushed_since.get_or_insert(now_ms);
         if self.unflushed >= config.flush_messages {
             self.flush()?;
         }
@@ -261,16 +258,11 @@ impl PartitionLog {
 
     /// Makes everything appended so far survive the loss of power.
     pub(crate) fn flush(&mut self) -> io::Result<()> {
-        if self.unflushed_since.is_some() {
-            for segment in self.segments.iter_mut().rev() {
-                segment.file.sync()?;
-                if !segment.used {
-                    break;
-                }
-            }
-            self.unflushed = 0;
-            self.unflushed_since = None;
+        for segment in self.segments.iter_mut().filter(|segment| segment.unsynced) {
+            segment.file.sync()?;
+            segment.unsynced = false;
         }
+        self.unflushed = 0;
         Ok(())
     }
 

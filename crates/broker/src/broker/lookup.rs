@@ -168,10 +168,7 @@ impl Broker {
     /// Moves the starts of logs: written down first, for a segment that is gone cannot say where the next one began.
     pub(super) fn move_log_starts(&mut self, entries: Vec<Entry>) -> Result<(), ResponseError> {
         self.record(&entries)?;
-        self.journal.sync().map_err(|error| {
-            tracing::error!("cannot sync the journal: {error}");
-            ResponseError::KafkaStorageError
-        })?;
+        self.sync_journal()?;
         for entry in entries {
             let Entry::LogStart { id, partition, offset } = entry else { continue };
             self.topics.play(entry, &self.defaults);

@@ -268,12 +268,7 @@ impl Broker {
 
     /// Writes a change of topics down for good, then makes it.
     pub(super) fn record_topic_change(&mut self, entry: Entry) -> Result<(), Refusal> {
-        let written = self.record(std::slice::from_ref(&entry)).and_then(|()| {
-            self.journal.sync().map_err(|error| {
-                tracing::error!("cannot sync the journal: {error}");
-                ResponseError::KafkaStorageError
-            })
-        });
+        let written = self.record(std::slice::from_ref(&entry)).and_then(|()| self.sync_journal());
         written.map_err(|error| (error, "The broker cannot write to its data folder.".to_owned()))?;
         self.topics.play(entry, &self.defaults);
         Ok(())
@@ -428,10 +423,13 @@ impl Broker {
         entries.into_iter().for_each(|entry| self.groups.play(entry));
         let entry = Entry::TopicDeleted { id };
         self.record(std::slice::from_ref(&entry)).map_err(refused)?;
-        if let Some(topic) = self.topics.remove(id)
+        let removed = self.topics.remove(id);
+        // Were the files gone and the entry lost with the machine, the topic would come back empty and count from zero. Files that stay now
+        // are removed at the next start.
+        if self.sync_journal().is_ok()
+            && let Some(topic) = removed
             && let Err(error) = self.store.remove(&topic.folder())
         {
-            // The topic is gone all the same: what is left is removed at the next start.
             tracing::warn!(topic = name, "cannot remove the topic's files now: {error}");
         }
         self.awakened.extend(self.fetches.watching_topic(id));

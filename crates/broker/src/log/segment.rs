@@ -46,6 +46,8 @@ pub(super) struct Segment {
     pub(super) clean: bool,
     /// Used since the last look of the housekeeper.
     pub(super) used: bool,
+    /// Holds bytes that a loss of power may take.
+    pub(super) unsynced: bool,
 }
 
 /// What a scan found at the end of a file.
@@ -106,6 +108,7 @@ impl Segment {
             first_timestamp: None,
             clean: false,
             used: true,
+            unsynced: false,
         })
     }
 
@@ -117,8 +120,9 @@ impl Segment {
         producers: &mut Producers,
     ) -> io::Result<(Self, Option<Damage>)> {
         let mut segment = Self::over(store, log_path(folder, base_offset), base_offset)?;
-        let trusted = segment.load_state(store, folder, producers).unwrap_or(0);
+        let (trusted, synced) = segment.load_state(store, folder, producers).unwrap_or((0, false));
         let damage = segment.scan(trusted, producers)?;
+        segment.unsynced = !synced || segment.len() > trusted;
         Ok((segment, damage))
     }
 
@@ -301,8 +305,9 @@ impl Segment {
         store.rename(&fresh, &path)
     }
 
-    /// Loads the checkpoint; returns how many bytes of the file it speaks for, or nothing when there is none to believe.
-    fn load_state(&mut self, store: &dyn Store, folder: &str, producers: &mut Producers) -> Option<u64> {
+    /// Loads the checkpoint; returns how many bytes of the file it speaks for and whether those were synced, or nothing when there is none to
+    /// believe.
+    fn load_state(&mut self, store: &dyn Store, folder: &str, producers: &mut Producers) -> Option<(u64, bool)> {
         let (state, saved_producers) = self.read_state(store, folder)?;
         self.next_offset = state.next_offset;
         self.max_timestamp = state.max_timestamp;
@@ -311,7 +316,7 @@ impl Segment {
         self.clean = state.clean;
         self.index = state.index;
         *producers = saved_producers;
-        Some(state.len)
+        Some((state.len, state.synced))
     }
 
     fn read_state(&self, store: &dyn Store, folder: &str) -> Option<(State, Producers)> {
@@ -345,6 +350,7 @@ impl Segment {
             first_timestamp: Some(from.i64()?).filter(|first| *first != i64::MIN),
             clean: from.bool()?,
             index: Vec::new(),
+            synced: written_in == 0,
         };
         for _ in 0..from.count()? {
             state.index.push(IndexEntry {
@@ -365,6 +371,7 @@ struct State {
     first_timestamp: Option<i64>,
     clean: bool,
     index: Vec<IndexEntry>,
+    synced: bool,
 }
 
 /// Brings the producers up to date with a batch that lies in the log.

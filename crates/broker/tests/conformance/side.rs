@@ -143,9 +143,7 @@ impl Side {
 /// Lists without an order of their own are sorted.
 fn put_in_order(response: &mut ResponseKind) {
     match response {
-        ResponseKind::Metadata(metadata) => {
-            metadata.topics.sort_by(|left, right| left.error_code.cmp(&right.error_code))
-        }
+        ResponseKind::Metadata(metadata) => metadata.topics.sort_by_key(|topic| topic.error_code),
         ResponseKind::DescribeConfigs(described) => {
             for result in &mut described.results {
                 result.configs.sort_by(|left, right| left.name.as_str().cmp(right.name.as_str()));
@@ -155,7 +153,7 @@ fn put_in_order(response: &mut ResponseKind) {
             listed.groups.sort_by(|left, right| left.group_id.as_str().cmp(right.group_id.as_str()))
         }
         ResponseKind::DeleteTopics(deleted) => {
-            deleted.responses.sort_by(|left, right| left.error_code.cmp(&right.error_code));
+            deleted.responses.sort_by_key(|response| response.error_code);
         }
         ResponseKind::AddPartitionsToTxn(added) => {
             for topic in &mut added.results_by_topic_v3_and_below {

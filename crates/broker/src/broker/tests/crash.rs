@@ -262,3 +262,26 @@ fn a_full_disk_is_told_and_work_goes_on_when_there_is_room() {
     rig.kill();
     assert_eq!(rig.read_all("log", 0), [(0, "one".to_owned()), (1, "two".to_owned())]);
 }
+
+#[test]
+fn a_flush_reaches_segments_that_rest() {
+    for stop_between in [false, true] {
+        let mut rig = Rig::new(BrokerConfig::default());
+        rig.create_topic("log", 1, &[("segment.bytes", "80"), ("flush.messages", "5"), ("retention.ms", "-1")]);
+        for number in 0..4 {
+            assert_eq!(rig.produce("log", 0, batch(&["x"])).base_offset, number);
+        }
+        // Long enough for idle files to be closed.
+        rig.pass(Duration::from_secs(60));
+        if stop_between {
+            // A kill leaves what was written, but nobody has synced it.
+            rig.kill();
+            rig.restart();
+        } else {
+            assert_eq!(rig.produce("log", 0, batch(&["x"])).base_offset, 4);
+        }
+        rig.store.crash_machine(|_, _| 0);
+        rig.kill();
+        assert_eq!(rig.read_all("log", 0).len(), if stop_between { 4 } else { 5 });
+    }
+}
