@@ -6,6 +6,51 @@
 //!
 //! One node is all there ever is: no replication, no controller, no quorum; replication factors above one are refused. Read on in
 //! `broker` (dispatch), `log` (how a partition is kept), `groups` (membership and offsets) and `journal` (everything else that is kept).
+//!
+//! # What is other than in Apache Kafka
+//!
+//! Its answers are held against Apache Kafka's by `tests/conformance`. Known to be different, on purpose:
+//!
+//! - Plain text connections only; no users, no access control, no quotas. It listens on the loopback unless told otherwise.
+//! - Groups of the classic protocol only, and transactions as they were before KIP-890's second version.
+//! - A batch's checksum, size and counts are checked; its records are looked at in compacted topics only, where each must have a key.
+//! - No fetch sessions: every fetch is a full one. Clients take that as an answer they know.
+//! - Compaction works on closed segments, looks every [`BrokerConfig::housekeeping_interval`], and keeps transaction markers.
+//! - Configs of replication and tiered storage, of indexes, `preallocate`, `compression.type`, `max.compaction.lag.ms` and the delays of
+//!   deletion can be set and are shown, and change nothing. Configs of the broker are shown, and cannot be changed while it runs.
+//!
+//! # Driving it by hand
+//!
+//! ```
+//! use std::time::Duration;
+//!
+//! use kafka_protocol::messages::{MetadataRequest, RequestKind};
+//! use kurier_broker::{Broker, BrokerConfig, ConnectionId, MemoryStore, Now, Reply, Request};
+//!
+//! let store = MemoryStore::new();
+//! let now = Now { elapsed: Duration::ZERO, unix_ms: 1_700_000_000_000 };
+//! let mut next_id = 0;
+//! let ids = Box::new(move || { next_id += 1; next_id });
+//! let mut broker = Broker::open(BrokerConfig::default(), Box::new(store.clone()), ids, now)?;
+//!
+//! let request = Request {
+//!     correlation_id: 7,
+//!     api_version: 12,
+//!     client_id: "by-hand".to_owned(),
+//!     client_host: "/sim".to_owned(),
+//!     body: RequestKind::Metadata(MetadataRequest::default()),
+//! };
+//! let mut replies = Vec::new();
+//! broker.step(now, ConnectionId(1), request, &mut replies);
+//! assert!(matches!(replies[..], [Reply::Answer { correlation_id: 7, .. }]));
+//!
+//! // Time passes only when it is told to; a crash is a new broker over the same store.
+//! let later = Now { elapsed: broker.next_deadline(), ..now };
+//! broker.tick(later, &mut replies);
+//! drop(broker);
+//! store.crash_machine(|_path, at_risk| at_risk / 2);
+//! # Ok::<(), kurier_broker::OpenError>(())
+//! ```
 
 mod broker;
 mod codec;
