@@ -2,6 +2,7 @@
 
 mod common;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write;
 use std::path::Path;
@@ -75,6 +76,51 @@ fn distributed_java_connect_moves_lines_and_goes_on_after_restarts_of_both() {
     append(&input, "four").unwrap();
     wait_for_lines(&output, &["one", "two", "three", "four"]).unwrap();
     worker.stop().unwrap();
+    served.stop().unwrap();
+}
+
+/// The workers on which tasks run, when all of them do.
+fn workers_of_tasks(url: &str, names: &[&str]) -> Result<BTreeSet<String>> {
+    let mut workers = BTreeSet::new();
+    for name in names {
+        let (_, status) = rest("GET", &format!("{url}/connectors/{name}/status"), None)?;
+        let tasks = status["tasks"].as_array().cloned().unwrap_or_default();
+        ensure!(!tasks.is_empty() && tasks.iter().all(|task| task["state"] == "RUNNING"), "{status}");
+        workers.extend(tasks.iter().filter_map(|task| task["worker_id"].as_str()).map(str::to_owned));
+    }
+    Ok(workers)
+}
+
+#[test]
+fn two_java_workers_share_tasks_and_one_takes_over_from_the_other() {
+    let name = "two_java_workers_share_tasks_and_one_takes_over_from_the_other";
+    let Some(java) = skip_without_java(name) else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let served = Served::start(&folder.path().join("data")).unwrap();
+    let first = JavaConnect::distributed(&java, &folder.path().join("first"), &properties(&served.address())).unwrap();
+    let names = ["one", "two", "three"];
+    for name in names {
+        let input = folder.path().join(name);
+        fs::write(&input, "line\n").unwrap();
+        let source = json!({
+            "connector.class": "org.apache.kafka.connect.file.FileStreamSourceConnector",
+            "file": input, "topic": "lines", "tasks.max": "1",
+        });
+        put(&first, name, &source).unwrap();
+    }
+    let running_on = |count: usize| {
+        let what = format!("tasks on {count} workers");
+        wait_for(&what, PATIENCE, || {
+            Ok(workers_of_tasks(&first.url(), &names).is_ok_and(|workers| workers.len() == count))
+        })
+    };
+    running_on(1).unwrap();
+    let mut second =
+        JavaConnect::distributed(&java, &folder.path().join("second"), &properties(&served.address())).unwrap();
+    running_on(2).unwrap();
+    second.process().kill().unwrap();
+    running_on(1).unwrap();
+    drop(first);
     served.stop().unwrap();
 }
 
