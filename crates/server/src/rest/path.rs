@@ -10,11 +10,11 @@ pub(crate) struct BadPath(pub(crate) &'static str);
 
 /// The decoded segments of a path. One trailing slash is dropped, and so is what follows a `;`.
 pub(crate) fn segments(path: &str) -> Result<Vec<String>, BadPath> {
-    let path = path.strip_prefix('/').unwrap_or(path);
-    let path = path.strip_suffix('/').unwrap_or(path);
-    if path.is_empty() {
+    if path.is_empty() || path == "/" {
         return Ok(Vec::new());
     }
+    let path = path.strip_prefix('/').unwrap_or(path);
+    let path = path.strip_suffix('/').unwrap_or(path);
     path.split('/').map(segment).collect()
 }
 
