@@ -5,15 +5,20 @@
 
 mod answers;
 mod cluster;
+mod driver;
 mod handle;
+mod offsets;
 mod pending;
 pub mod request;
 mod resolve;
 mod restart;
 mod step;
+mod tasks;
 mod units;
 mod validate;
 
+pub use driver::{Parts, standalone};
 pub use handle::HerderHandle;
+pub use offsets::{GroupError, SinkGroups};
 pub use request::{HerderError, Request, Response};
 pub use resolve::{ConfigResolver, Resolved};
