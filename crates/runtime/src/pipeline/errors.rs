@@ -11,6 +11,7 @@ use super::stages::Converters;
 use super::tolerance::{Failure, Stage, Tolerance, ToleranceLevel, consumed_details, log_line, tolerance_exceeded};
 use crate::unit::{TaskCounters, TaskId};
 use async_trait::async_trait;
+use kurier_api::data::{Map, SchemaAndValue, Value};
 use kurier_api::plugin::{ErrantRecordReporter, Presence};
 use kurier_api::record::TimestampType;
 use kurier_api::{ConnectError, Headers, SinkRecord, SourceRecord};
@@ -18,7 +19,6 @@ use kurier_kafka::batch::Scratch;
 use kurier_kafka::consumer::FetchedBatch;
 use parking_lot::Mutex;
 use std::collections::VecDeque;
-use std::fmt::Write;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
@@ -282,15 +282,57 @@ fn write(
     draft.finish(ticket, Destination { topic: topic.clone(), partition: None, timestamp: raw.timestamp });
 }
 
-/// What the log says of a source record. Values are shown as Rust shows them, not as Java does: nobody parses a log line.
+/// Java's text of a source record, for the log.
 pub fn source_text(record: &SourceRecord) -> String {
-    let mut text = String::new();
     let SourceRecord { source_partition, source_offset, record } = record;
-    let _ = write!(
-        text,
-        "SourceRecord{{sourcePartition={source_partition:?}, sourceOffset={source_offset:?}}} ConnectRecord{{topic='{}', \
-         kafkaPartition={:?}, key={:?}, value={:?}, timestamp={:?}}}",
-        record.topic, record.partition, record.key.value, record.value.value, record.timestamp
-    );
-    text
+    let map = |map: &Option<Arc<Map>>| match map {
+        Some(map) => Value::Map(Box::new((**map).clone())).to_string(),
+        None => "null".to_owned(),
+    };
+    let schema = |data: &SchemaAndValue| data.schema.as_ref().map_or_else(|| "null".to_owned(), ToString::to_string);
+    let number = |number: Option<i64>| number.map_or_else(|| "null".to_owned(), |number| number.to_string());
+    let headers: Vec<_> = record
+        .headers
+        .iter()
+        .map(|header| {
+            format!("ConnectHeader(key={}, value={}, schema={})", header.key, header.value.value, schema(&header.value))
+        })
+        .collect();
+    format!(
+        "SourceRecord{{sourcePartition={}, sourceOffset={}}} ConnectRecord{{topic='{}', kafkaPartition={}, key={}, keySchema={}, value={}, \
+         valueSchema={}, timestamp={}, headers=ConnectHeaders(headers={})}}",
+        map(source_partition),
+        map(source_offset),
+        record.topic,
+        number(record.partition.map(Into::into)),
+        record.key.value,
+        schema(&record.key),
+        record.value.value,
+        schema(&record.value),
+        number(record.timestamp),
+        if headers.is_empty() { String::new() } else { format!("[{}]", headers.join(", ")) },
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kurier_api::data::Schema;
+
+    #[test]
+    fn source_records_are_shown_as_java_shows_them() {
+        let map = |key: &str, value: i64| {
+            let mut map = Map::hash();
+            map.insert(Value::text(key), Value::I64(value));
+            Arc::new(map)
+        };
+        let mut record =
+            SourceRecord::new(map("p", 1), map("o", 2), "t".into(), Some(Schema::string()), Value::text("v"));
+        record.record.headers.add("h", SchemaAndValue::schemaless(3));
+        assert_eq!(
+            source_text(&record),
+            "SourceRecord{sourcePartition={p=1}, sourceOffset={o=2}} ConnectRecord{topic='t', kafkaPartition=null, key=null, keySchema=null, \
+             value=v, valueSchema=Schema{STRING}, timestamp=null, headers=ConnectHeaders(headers=[ConnectHeader(key=h, value=3, schema=null)])}"
+        );
+    }
 }
