@@ -152,7 +152,7 @@ impl SinkPipeline {
     fn fulfil_requests(&self, run: &mut Run) -> Result<(), ConnectError> {
         let requests = self.context.take_requests();
         for (partition, offset) in &requests.rewinds {
-            self.consumer.seek(&kafka(partition), *offset).map_err(consumer_error)?;
+            if_assigned(self.consumer.seek(&kafka(partition), *offset))?;
             run.progress.rewind(partition, *offset);
             run.reached.remove(partition);
         }
@@ -300,7 +300,7 @@ impl SinkPipeline {
                 run.batch.clear();
                 run.reached.clear();
                 for (partition, offset) in run.progress.go_back(partitions) {
-                    self.consumer.seek(&kafka(&partition), offset).map_err(consumer_error)?;
+                    if_assigned(self.consumer.seek(&kafka(&partition), offset))?;
                 }
                 Ok(())
             }
@@ -356,16 +356,24 @@ impl SinkPipeline {
     }
 
     fn pause_all(&self) -> Result<(), ConnectError> {
-        self.consumer.pause(&self.consumer.assignment()).map_err(consumer_error)
+        for partition in self.consumer.assignment() {
+            if_assigned(self.consumer.pause(&[partition]))?;
+        }
+        Ok(())
     }
 
     /// Resumes all partitions but those that the task wants paused.
     fn resume_all(&self) -> Result<(), ConnectError> {
         let paused: Vec<_> = self.context.paused().iter().map(kafka).collect();
-        let (pause, resume): (Vec<_>, Vec<_>) =
-            self.consumer.assignment().into_iter().partition(|partition| paused.contains(partition));
-        self.consumer.pause(&pause).map_err(consumer_error)?;
-        self.consumer.resume(&resume).map_err(consumer_error)
+        for partition in self.consumer.assignment() {
+            let changed = if paused.contains(&partition) {
+                self.consumer.pause(&[partition])
+            } else {
+                self.consumer.resume(&[partition])
+            };
+            if_assigned(changed)?;
+        }
+        Ok(())
     }
 
     fn show_idleness(&self, run: &Run) {
@@ -384,6 +392,14 @@ fn api(partition: &consumer::TopicPartition) -> TopicPartition {
 
 fn api_all(partitions: &[consumer::TopicPartition]) -> Vec<TopicPartition> {
     partitions.iter().map(api).collect()
+}
+
+/// The group can take a partition away at any moment; what was wanted of it is void then, and the next poll tells of it.
+fn if_assigned(done: Result<(), ConsumerError>) -> Result<(), ConnectError> {
+    match done {
+        Err(ConsumerError::NotAssigned(_)) => Ok(()),
+        done => done.map_err(consumer_error),
+    }
 }
 
 fn consumer_error(error: ConsumerError) -> ConnectError {
