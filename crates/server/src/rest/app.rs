@@ -11,9 +11,13 @@ use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, Method, Request, Response, StatusCode, Uri, header};
 use kurier_runtime::herder::HerderHandle;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The longest body; far beyond what fits into a record of the config topic.
 pub(crate) const MAX_BODY: usize = 16 * 1024 * 1024;
+
+/// How the herder begins to say that a request took too long.
+const TIMED_OUT: &str = "Request timed out";
 
 /// Which listeners a request came through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +31,8 @@ pub(crate) enum Surface {
 pub(crate) struct App {
     pub(crate) herder: HerderHandle,
     pub(crate) loggers: Arc<dyn Loggers>,
+    /// Whether the herder has ever been healthy.
+    pub(crate) started: AtomicBool,
     config: RestConfig,
 }
 
@@ -58,7 +64,18 @@ impl Call<'_> {
 
 impl App {
     pub(crate) fn new(config: RestConfig, herder: HerderHandle, loggers: Arc<dyn Loggers>) -> Self {
-        Self { herder, loggers, config }
+        Self { herder, loggers, started: AtomicBool::new(false), config }
+    }
+
+    /// Waits until the herder is healthy for the first time, which tells a slow start from a later failure.
+    pub(crate) async fn watch_start(&self) {
+        // The herder itself fails what takes too long; one that is gone fails at once, and then nothing is to be seen any more.
+        while let Err(error) = self.herder.health().await {
+            if !error.message().starts_with(TIMED_OUT) {
+                return;
+            }
+        }
+        self.started.store(true, Ordering::Relaxed);
     }
 
     /// Answers one request, whatever it is.

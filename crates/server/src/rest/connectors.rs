@@ -8,6 +8,7 @@ use axum::http::{Method, StatusCode};
 use kurier_runtime::herder::request::RawConfig;
 use kurier_runtime::unit::ConnectorName;
 use serde_json::{Value, json};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// How long the health check waits for the herder, as in Java.
@@ -17,15 +18,14 @@ pub(crate) async fn root(app: &App) -> Result<Answer, Failure> {
     Ok(Answer::json(200, show::server(&app.herder.server_info().await?)))
 }
 
-/// Says whether the herder answers. One that does not has either not begun yet or hangs; it had to begin before this server answers at all.
+/// Says whether the herder answers; until it has created the connectors of the command line it does not.
 pub(crate) async fn health(app: &App) -> Result<Answer, Failure> {
     let (status, state, message) = match tokio::time::timeout(HEALTH_TIMEOUT, app.herder.health()).await {
-        Ok(Ok(())) => (200, "healthy", "Worker has completed startup and is ready to handle requests.".to_owned()),
-        Ok(Err(error)) => (500, "unhealthy", error.message().to_owned()),
-        Err(_) => {
-            let text = "Worker was unable to handle this request and may be unable to handle other requests.";
-            (500, "unhealthy", text.to_owned())
+        Ok(Ok(())) => (200, "healthy", "Worker has completed startup and is ready to handle requests."),
+        _ if app.started.load(Ordering::Relaxed) => {
+            (500, "unhealthy", "Worker was unable to handle this request and may be unable to handle other requests.")
         }
+        _ => (503, "starting", "Worker is still starting up."),
     };
     Ok(Answer::json(status, json!({ "status": state, "message": message })))
 }

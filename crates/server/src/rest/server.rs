@@ -137,6 +137,13 @@ impl Bound {
         for listener in self.admin {
             tasks.spawn(accept(listener, Surface::Admin, Arc::clone(&app), stopped.clone()));
         }
+        let mut stopped = stopped;
+        tasks.spawn(async move {
+            tokio::select! {
+                () = end(&mut stopped) => {}
+                () = app.watch_start() => {}
+            }
+        });
         RestServer { addresses, admin_addresses, stop, tasks }
     }
 }
