@@ -198,3 +198,19 @@ async fn a_broker_that_goes_and_comes_back_fails_nobody() {
     let found: BTreeSet<_> = collect.texts().into_iter().collect();
     assert_eq!(found.len(), 400, "nothing lost");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hung_sink_leaves_its_partitions_to_its_successor() {
+    let mut bench = Bench::start(1).await;
+    bench.write("in", 0, numbers(0..10)).await;
+    let collect = bench.collect.clone();
+    collect.hangs.store(true, Ordering::Relaxed);
+    let life = bench.run(0, &SINK).await;
+    until("it has its partition", async || !collect.calls.lock().is_empty()).await;
+    bench.stop(life).await;
+    collect.hangs.store(false, Ordering::Relaxed);
+    let life = bench.run(0, &SINK).await;
+    until("its successor puts all", async || collect.records.lock().len() == 10).await;
+    bench.stop(life).await;
+    assert_eq!(bench.committed("in", 0).await, Some(10));
+}

@@ -124,6 +124,8 @@ pub(crate) struct Collect {
     pub(crate) refusals: Arc<AtomicU32>,
     /// Whether `pre_commit` holds everything back.
     pub(crate) holds: Arc<AtomicBool>,
+    /// Whether puts of records never return.
+    pub(crate) hangs: Arc<AtomicBool>,
     /// Where to go back to, once.
     pub(crate) rewind: Arc<Mutex<Option<(TopicPartition, i64)>>>,
 }
@@ -175,6 +177,9 @@ impl SinkTask for CollectTask {
     }
 
     async fn put(&mut self, records: &[SinkRecord]) -> Result<(), ConnectError> {
+        if !records.is_empty() && self.sink.hangs.load(Ordering::Relaxed) {
+            std::future::pending::<()>().await;
+        }
         let less = |left: u32| left.checked_sub(1);
         if !records.is_empty() && self.sink.refusals.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).is_ok() {
             self.context.timeout(Duration::from_millis(5));
@@ -259,6 +264,7 @@ impl Bench {
             ("key.converter", "org.apache.kafka.connect.storage.StringConverter"),
             ("value.converter", "org.apache.kafka.connect.storage.StringConverter"),
             ("offset.flush.interval.ms", "10"),
+            ("task.shutdown.graceful.timeout.ms", "3000"),
         ];
         let props = props.into_iter().map(|(k, v)| (k.to_owned(), v.to_owned())).collect();
         let (sender, events) = mpsc::unbounded_channel();
