@@ -1,1 +1,3 @@
-//! config
+//! The settings of workers and of every connector, as Java declares them.
+
+pub mod connector;

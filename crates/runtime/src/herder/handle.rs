@@ -8,20 +8,13 @@ use crate::unit::{ConnectorName, TargetState};
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 
-/// What comes to the driver from outside.
+/// A request on its way to the driver.
 #[derive(Debug)]
-pub(crate) enum Call {
-    /// Somebody asks.
-    Request {
-        /// What.
-        request: Request,
-        /// Where the answer goes.
-        reply: oneshot::Sender<Result<Response, HerderError>>,
-    },
-    /// The connectors of the command line are created.
-    Ready,
-    /// Everything shall end.
-    Shutdown,
+pub(crate) struct Call {
+    /// What is asked.
+    pub(crate) request: Request,
+    /// Where the answer goes.
+    pub(crate) reply: oneshot::Sender<Result<Response, HerderError>>,
 }
 
 /// Requests waiting for the driver; it takes them at once, so more than a few means that it is gone.
@@ -68,20 +61,8 @@ impl HerderHandle {
     /// As REST shows them; at the latest after 90 seconds.
     pub async fn request(&self, request: Request) -> Result<Response, HerderError> {
         let (reply, answer) = oneshot::channel();
-        self.calls.send(Call::Request { request, reply }).await.map_err(|_| shutting_down())?;
+        self.calls.send(Call { request, reply }).await.map_err(|_| shutting_down())?;
         answer.await.map_err(|_| shutting_down())?
-    }
-
-    /// Says that the connectors of the command line are created: from now on [`Self::health`] answers.
-    pub async fn ready(&self) {
-        // An error means that the herder has ended.
-        let _ = self.calls.send(Call::Ready).await;
-    }
-
-    /// Stops everything in good order. The herder ends when nothing runs any more; who waits for an answer gets `Worker is shutting down`.
-    pub async fn shutdown(&self) {
-        // An error means that the herder has ended.
-        let _ = self.calls.send(Call::Shutdown).await;
     }
 
     typed! {

@@ -17,7 +17,7 @@ mod tasks;
 mod units;
 mod validate;
 
-pub use driver::{Parts, standalone};
+pub use driver::{HerderParts, RunningHerder};
 pub use handle::HerderHandle;
 pub use offsets::{GroupError, SinkGroups};
 pub use request::{HerderError, Request, Response};

@@ -1,9 +1,17 @@
-//! What Java's `AbstractHerder` makes of a connector config before it is stored.
+//! What Java's `AbstractHerder` makes of a connector config before it is stored: every problem of every setting, in Java's order.
+//!
+//! A plugin's own validation may block or panic; the driver runs this where that hurts nobody. Values that came from a config provider are shown as
+//! references, not as the secrets they stand for.
 
 use super::request::{ConfigInfo, ConfigInfos, ConfigKeyInfo, ConfigValueInfo, HerderError, RawConfig};
 use super::resolve::ConfigResolver;
+use crate::config::connector as definitions;
 use crate::registry::{ConnectorPlugin, Registry};
-use kurier_api::config::Props;
+use kurier_api::ConnectError;
+use kurier_api::config::{Classes, ConfigDef, ConfigValue, Key, Props, Setting, Type};
+use kurier_api::plugin::PluginKind;
+use std::any::Any;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// What a request is answered whose config has errors; none if it has none.
@@ -23,77 +31,479 @@ pub(crate) fn refusal(infos: &ConfigInfos) -> Option<HerderError> {
     Some(HerderError::bad_request(text))
 }
 
+/// What a request is answered whose validation panicked.
+pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    format!("A plugin panicked: {}", text.unwrap_or("it did not say why"))
+}
+
 /// The settings of a plugin: its own in their order, then for connectors those of the framework that it does not define itself.
 pub(crate) fn plugin_config(
-    _registry: &Registry,
+    registry: &Registry,
     plugin: &str,
-    _version: Option<&str>,
+    version: Option<&str>,
 ) -> Result<Vec<ConfigKeyInfo>, HerderError> {
-    Err(HerderError::not_found(format!("Unknown plugin {plugin}.")))
+    let unknown = || HerderError::not_found(format!("Unknown plugin {plugin}."));
+    let (class, installed, own, framework) = if let Ok(connector) = registry.connector(plugin) {
+        let descriptor = connector.descriptor();
+        let (own, framework) = match &connector {
+            ConnectorPlugin::Source(source) => {
+                (source.config().clone(), definitions::source(registry, Some(descriptor.version)))
+            }
+            ConnectorPlugin::Sink(sink) => {
+                (sink.config().clone(), definitions::sink(registry, Some(descriptor.version)))
+            }
+        };
+        (descriptor.class, descriptor.version, own, Some(framework))
+    } else if let Some((class, version, own)) = stage_config(registry, plugin) {
+        (class, version, own, None)
+    } else {
+        return Err(unknown());
+    };
+    if let Some(version) = version.filter(|version| *version != "latest" && *version != installed) {
+        return Err(HerderError::bad_request(format!(
+            "Plugin {class} not found that matches the version range [{version},{version}], available versions: [{installed}]"
+        )));
+    }
+    let mut keys: Vec<ConfigKeyInfo> = own.keys().map(key_info).collect();
+    for key in framework.iter().flat_map(ConfigDef::keys) {
+        if own.key(&key.name).is_none() {
+            keys.push(key_info(key));
+        }
+    }
+    Ok(keys)
 }
 
-/// Checks configs outside the step.
-pub(crate) struct Validator {
-    registry: Arc<Registry>,
-    resolver: Arc<ConfigResolver>,
-    worker: Arc<Props>,
+/// Class, version and settings of a converter, transform or predicate.
+fn stage_config(registry: &Registry, plugin: &str) -> Option<(&'static str, &'static str, ConfigDef)> {
+    let found = |descriptor: kurier_api::plugin::Descriptor, config: &ConfigDef| {
+        (descriptor.class, descriptor.version, config.clone())
+    };
+    None.or_else(|| registry.converter(plugin).map(|p| found(p.descriptor(), p.config())))
+        .or_else(|| registry.header_converter(plugin).map(|p| found(p.descriptor(), p.config())))
+        .or_else(|| registry.transform(plugin).map(|p| found(p.descriptor(), p.config())))
+        .or_else(|| registry.predicate(plugin).map(|p| found(p.descriptor(), p.config())))
 }
 
-impl Validator {
-    pub(crate) fn new(registry: Arc<Registry>, resolver: Arc<ConfigResolver>, worker: Arc<Props>) -> Self {
-        Self { registry, resolver, worker }
+fn key_info(key: &Key) -> ConfigKeyInfo {
+    ConfigKeyInfo {
+        name: key.name.clone(),
+        kind: key.kind.name(),
+        required: key.is_required(),
+        default_value: key.default_text(),
+        importance: key.importance.name(),
+        documentation: key.documentation.clone(),
+        group: key.group.clone(),
+        order_in_group: key.order_in_group,
+        width: key.width.name(),
+        display_name: key.display_name.clone(),
+        dependents: key.dependents.clone(),
+    }
+}
+
+fn value_info(value: ConfigValue) -> ConfigValueInfo {
+    ConfigValueInfo {
+        name: value.name,
+        value: value.value,
+        recommended_values: value.recommended_values,
+        errors: value.errors,
+        visible: value.visible,
+    }
+}
+
+/// Class names that stand for an installed plugin.
+struct Installed<'a>(&'a Registry);
+
+impl Classes for Installed<'_> {
+    fn find(&self, name: &str) -> Option<String> {
+        let class = self.0.class_of(name);
+        let kinds = [
+            PluginKind::Source,
+            PluginKind::Sink,
+            PluginKind::Converter,
+            PluginKind::HeaderConverter,
+            PluginKind::Transformation,
+            PluginKind::Predicate,
+        ];
+        kinds.iter().any(|kind| self.0.classes(*kind).contains(&class)).then(|| class.to_owned())
+    }
+}
+
+/// Values by key, in the order in which they came up.
+#[derive(Default)]
+struct Values {
+    order: Vec<String>,
+    by_name: BTreeMap<String, ConfigValue>,
+}
+
+impl Values {
+    fn put(&mut self, value: ConfigValue) {
+        if !self.by_name.contains_key(&value.name) {
+            self.order.push(value.name.clone());
+        }
+        self.by_name.insert(value.name.clone(), value);
     }
 
-    /// What is wrong with a config.
-    pub(crate) async fn validate(&self, raw: &Arc<RawConfig>) -> Result<ConfigInfos, HerderError> {
-        let resolved = self.resolver.resolved(raw).await?;
-        let Some(class) = resolved.config.get("connector.class").cloned().flatten() else {
-            return Err(HerderError::bad_request(format!(
-                "Connector config {} contains no connector type",
-                java_map(raw)
-            )));
-        };
-        let plugin = self.registry.connector(&class).map_err(|error| HerderError::bad_request(error.to_string()))?;
-        let props: Props =
-            resolved.config.iter().filter_map(|(key, value)| Some((key.clone(), value.clone()?))).collect();
-        let _ = &self.worker;
-        let values = match &plugin {
-            ConnectorPlugin::Source(source) => source.validate(&props).await,
-            ConnectorPlugin::Sink(sink) => sink.validate(&props).await,
-        };
-        let configs: Vec<_> = values
-            .into_iter()
-            .map(|value| ConfigInfo {
-                definition: None,
-                value: Some(ConfigValueInfo {
-                    name: value.name,
-                    value: value.value,
-                    recommended_values: value.recommended_values,
-                    errors: value.errors,
-                    visible: value.visible,
-                }),
-            })
-            .collect();
-        let infos = ConfigInfos { name: class, error_count: 0, groups: Vec::new(), configs };
-        Ok(ConfigInfos { error_count: infos.errors().count(), ..infos })
+    fn error(&mut self, key: &str, message: impl Into<String>) {
+        if !self.by_name.contains_key(key) {
+            self.put(ConfigValue::new(key));
+        }
+        if let Some(value) = self.by_name.get_mut(key) {
+            value.errors.push(message.into());
+        }
     }
 
-    /// The same for `PUT /connector-plugins/{plugin}/config/validate`, which compares the class in the path with that in the config.
-    pub(crate) async fn show(&self, plugin: &str, config: RawConfig) -> Result<ConfigInfos, HerderError> {
-        let stem = |class: &str| class.strip_suffix("Connector").unwrap_or(class).to_owned();
-        if let Some(Some(class)) = config.get("connector.class") {
-            if !stem(class).ends_with(&stem(plugin)) {
+    fn is_fine(&self, key: &str) -> bool {
+        self.by_name.get(key).is_none_or(|value| value.errors.is_empty())
+    }
+}
+
+/// Checks configs.
+pub(crate) struct Validation {
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) resolver: Arc<ConfigResolver>,
+    /// The worker's settings: its converters are the defaults of connectors.
+    pub(crate) worker: Props,
+}
+
+impl Validation {
+    /// What `PUT /connector-plugins/{plugin}/config/validate` answers.
+    pub(crate) async fn show(&self, plugin: &str, raw: &RawConfig) -> Result<ConfigInfos, HerderError> {
+        if let Some(Some(class)) = raw.get("connector.class") {
+            let short = |name: &str| name.strip_suffix("Connector").unwrap_or(name).to_owned();
+            if !short(class).ends_with(&short(plugin)) {
                 return Err(HerderError::bad_request(format!(
                     "Included connector type {class} does not match request type {plugin}"
                 )));
             }
         }
-        self.validate(&Arc::new(config)).await.map_err(HerderError::as_uncaught)
+        self.validate(&Arc::new(raw.clone())).await.map_err(HerderError::as_uncaught)
+    }
+
+    /// Checks a config for good.
+    pub(crate) async fn validate(&self, raw: &Arc<RawConfig>) -> Result<ConfigInfos, HerderError> {
+        let config = self.resolver.resolved(raw).await?.config;
+        let Some(Some(class)) = config.get("connector.class") else {
+            let shown: Vec<String> =
+                raw.iter().map(|(key, value)| format!("{key}={}", value.as_deref().unwrap_or("null"))).collect();
+            return Err(HerderError::bad_request(format!(
+                "Connector config {{{}}} contains no connector type",
+                shown.join(", ")
+            )));
+        };
+        let plugin = self
+            .registry
+            .connector(class.trim())
+            .map_err(|error| HerderError::bad_request(error.message().unwrap_or_default()))?;
+        let given: BTreeMap<String, Setting> = config
+            .iter()
+            .map(|(key, value)| (key.clone(), value.as_deref().map_or(Setting::Null, Setting::from)))
+            .collect();
+        let props: Props = config.iter().filter_map(|(key, value)| Some((key.clone(), value.clone()?))).collect();
+
+        let mut definition = self.definition(&plugin);
+        let mut alias_errors = Vec::new();
+        self.add_aliases(&mut definition, &props, &mut alias_errors)?;
+        let mut values = Values::default();
+        for value in definition.validate_given(&given, &Installed(&self.registry)) {
+            values.put(value);
+        }
+        for (key, error) in alias_errors {
+            values.error(&key, error);
+        }
+        if let ConnectorPlugin::Sink(_) = plugin {
+            check_topics(&props, &mut values);
+        }
+        for (key, value) in &config {
+            if value.is_none() {
+                values.error(key, "Null value can not be supplied as the configuration value.");
+            }
+        }
+
+        let (own, checked) = match &plugin {
+            ConnectorPlugin::Source(source) => (source.config().clone(), source.validate(&props).await),
+            ConnectorPlugin::Sink(sink) => (sink.config().clone(), sink.validate(&props).await),
+        };
+        for value in checked {
+            values.put(value);
+        }
+
+        let mut infos = self.assemble(class, &definition, &own, &mut values);
+        for prefix in ["producer.override.", "consumer.override.", "admin.override."] {
+            infos.configs.extend(self.overrides(prefix, &props));
+        }
+        for (key, role) in [("header.converter", "header"), ("key.converter", "key"), ("value.converter", "value")] {
+            if let Some(class) = props.get(key).filter(|_| values.is_fine(key)) {
+                self.converter(key, role, class, &props, &mut infos);
+            }
+        }
+        infos.error_count = count(&infos);
+        hide_resolved(raw, &config, &mut infos);
+        Ok(infos)
+    }
+
+    /// The framework's settings, with the worker's converters as defaults.
+    fn definition(&self, plugin: &ConnectorPlugin) -> ConfigDef {
+        let version = Some(plugin.descriptor().version);
+        let bare = match plugin {
+            ConnectorPlugin::Source(_) => definitions::source(&self.registry, version),
+            ConnectorPlugin::Sink(_) => definitions::sink(&self.registry, version),
+        };
+        let simple_header = "org.apache.kafka.connect.storage.SimpleHeaderConverter";
+        bare.all_keys().fold(ConfigDef::new(), |def, key| {
+            let worker = self.worker.get(&key.name).map(String::as_str);
+            let default = match key.name.as_str() {
+                "key.converter" | "value.converter" => worker,
+                "header.converter" => worker.or(Some(simple_header)),
+                _ => None,
+            };
+            let key = key.clone();
+            def.define(match default {
+                Some(class) => key.default(self.registry.class_of(class.trim())),
+                None => key,
+            })
+        })
+    }
+
+    /// Adds the settings of every transform and predicate, or what is wrong with its class.
+    fn add_aliases(
+        &self,
+        definition: &mut ConfigDef,
+        props: &Props,
+        errors: &mut Vec<(String, String)>,
+    ) -> Result<(), HerderError> {
+        for (list, group, kind) in [
+            ("transforms", "Transforms", PluginKind::Transformation),
+            ("predicates", "Predicates", PluginKind::Predicate),
+        ] {
+            let mut seen: Vec<&str> = Vec::new();
+            for alias in props.get(list).into_iter().flat_map(|text| aliases(text)) {
+                if seen.contains(&alias) {
+                    continue;
+                }
+                seen.push(alias);
+                self.add_alias(definition, props, errors, (list, alias, &format!("{group}: {alias}"), kind))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn add_alias(
+        &self,
+        definition: &mut ConfigDef,
+        props: &Props,
+        errors: &mut Vec<(String, String)>,
+        (list, alias, group, kind): (&str, &str, &str, PluginKind),
+    ) -> Result<(), HerderError> {
+        let prefix = format!("{list}.{alias}.");
+        let type_key = format!("{prefix}type");
+        let class = props.get(&type_key).map(|class| class.trim());
+        let found = class.and_then(|class| match kind {
+            PluginKind::Transformation => self.registry.transform(class).map(|p| p.config().clone()),
+            _ => self.registry.predicate(class).map(|p| p.config().clone()),
+        });
+        let mut order = 0;
+        let mut add = |key: Key, definition: &mut ConfigDef| -> Result<(), ConnectError> {
+            order += 1;
+            definition.try_define(key.group(group, order - 1))
+        };
+        let what = if kind == PluginKind::Transformation { "transformation" } else { "predicate" };
+        add(
+            Key::new(&type_key, Type::Class)
+                .doc(format!("Class for the '{alias}' {what}."))
+                .importance(high())
+                .width(long()),
+            definition,
+        )?;
+        add(
+            Key::new(format!("{prefix}plugin.version"), Type::String)
+                .default_null()
+                .doc(format!("Version of the '{alias}' {what}.")),
+            definition,
+        )?;
+        let Some(own) = found else {
+            if let Some(class) = class.filter(|class| Installed(&self.registry).find(class).is_some()) {
+                let class = self.registry.class_of(class);
+                let interface = if kind == PluginKind::Transformation { "Transformation" } else { "Predicate" };
+                errors.push((
+                    type_key.clone(),
+                    format!(
+                        "Invalid value class {class} for configuration {type_key}: Class class {class} does not implement the \
+                         {interface} interface"
+                    ),
+                ));
+            }
+            return Ok(());
+        };
+        for key in own.all_keys() {
+            let mut key = key.clone();
+            key.name = format!("{prefix}{}", key.name);
+            add(key, definition)?;
+        }
+        if kind == PluginKind::Transformation {
+            add(
+                Key::new(format!("{prefix}predicate"), Type::String)
+                    .default_null()
+                    .doc("Alias of the predicate that says to which records this applies."),
+                definition,
+            )?;
+            add(
+                Key::new(format!("{prefix}negate"), Type::Boolean)
+                    .default("false")
+                    .doc("Whether it applies to the records that do not meet the predicate."),
+                definition,
+            )?;
+            if props.contains_key(&format!("{prefix}negate")) && !props.contains_key(&format!("{prefix}predicate")) {
+                errors.push((
+                    type_key,
+                    format!(
+                        "Config '{prefix}negate' was provided but there is no config '{prefix}predicate' defining a predicate \
+                         to be negated."
+                    ),
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// First values without a definition, then every definition in order: the framework's, then what only the connector defines.
+    fn assemble(&self, class: &str, framework: &ConfigDef, own: &ConfigDef, values: &mut Values) -> ConfigInfos {
+        let defined = |name: &str| framework.key(name).is_some() || own.key(name).is_some();
+        let mut configs = Vec::new();
+        for name in values.order.iter().filter(|name| !defined(name)) {
+            let value = values.by_name.get(name).cloned().map(value_info);
+            configs.push(ConfigInfo { definition: None, value });
+        }
+        let only_own = own.keys().filter(|key| framework.key(&key.name).is_none());
+        for key in framework.keys().chain(only_own) {
+            // What the connector says of a setting goes before what the framework says of it.
+            let definition = own.key(&key.name).filter(|key| !key.hidden).unwrap_or(key);
+            let value = values.by_name.get(&key.name).cloned().map(value_info);
+            configs.push(ConfigInfo { definition: Some(key_info(definition)), value });
+        }
+        let hidden = own.all_keys().filter(|key| key.hidden);
+        for key in hidden {
+            // A setting that only we have shows up when something is wrong with it.
+            if let Some(value) = values.by_name.get(&key.name).filter(|value| !value.errors.is_empty()) {
+                configs.push(ConfigInfo { definition: Some(key_info(key)), value: Some(value_info(value.clone())) });
+            }
+        }
+        let mut groups: Vec<String> = framework.groups().to_vec();
+        groups.extend(own.groups().iter().filter(|group| !framework.groups().contains(group)).cloned());
+        ConfigInfos { name: class.to_owned(), error_count: 0, groups, configs }
+    }
+
+    /// The client settings that a connector overrides, with what the worker's policy says of each.
+    fn overrides(&self, prefix: &str, props: &Props) -> Vec<ConfigInfo> {
+        let policy = self.worker.get("connector.client.config.override.policy").map_or("All", |policy| policy.trim());
+        let policy = policy.rsplit('.').next().unwrap_or(policy);
+        let policy = policy.strip_suffix("ConnectorClientConfigOverridePolicy").unwrap_or(policy);
+        let mut infos = Vec::new();
+        for (key, text) in props.range(prefix.to_owned()..).take_while(|(key, _)| key.starts_with(prefix)) {
+            let bare = &key[prefix.len()..];
+            let mut value = ConfigValue::new(key);
+            value.value = Some(text.clone());
+            if !allows(policy, bare, &self.worker) {
+                value.errors.push(format!(
+                    "The '{policy}' policy does not allow '{bare}' to be overridden in the connector configuration."
+                ));
+            }
+            infos.push(ConfigInfo { definition: None, value: Some(value_info(value)) });
+        }
+        infos
+    }
+
+    /// The settings of a converter that the connector names.
+    fn converter(&self, key: &str, role: &str, class: &str, props: &Props, infos: &mut ConfigInfos) {
+        let class = class.trim();
+        let definition = match role {
+            "header" => self.registry.header_converter(class).map(|p| p.config().clone()),
+            _ => self.registry.converter(class).map(|p| p.config().clone()),
+        };
+        let Some(definition) = definition else { return };
+        let prefix = format!("{key}.");
+        let mut own: Props = props
+            .range(prefix.clone()..)
+            .map_while(|(key, value)| Some((key.strip_prefix(&prefix)?.to_owned(), value.clone())))
+            .collect();
+        own.insert("converter.type".to_owned(), role.to_owned());
+        for mut value in definition.validate(&own) {
+            let Some(declared) = definition.key(&value.name) else { continue };
+            let mut declared = key_info(declared);
+            declared.name = format!("{prefix}{}", declared.name);
+            value.name = format!("{prefix}{}", value.name);
+            infos.configs.push(ConfigInfo { definition: Some(declared), value: Some(value_info(value)) });
+        }
     }
 }
 
-/// A config as Java prints a map.
-fn java_map(config: &RawConfig) -> String {
-    let pair = |(key, value): (&String, &Option<String>)| format!("{key}={}", value.as_deref().unwrap_or("null"));
-    format!("{{{}}}", config.iter().map(pair).collect::<Vec<_>>().join(", "))
+fn high() -> kurier_api::config::Importance {
+    kurier_api::config::Importance::High
+}
+
+fn long() -> kurier_api::config::Width {
+    kurier_api::config::Width::Long
+}
+
+/// Aliases as Java splits them; an empty text has none.
+fn aliases(text: &str) -> impl Iterator<Item = &str> {
+    let text = text.trim();
+    (!text.is_empty()).then(|| text.split(',').map(str::trim)).into_iter().flatten()
+}
+
+/// What a policy says of an override. Java's `…ConnectorClientConfigOverridePolicy`.
+fn allows(policy: &str, key: &str, worker: &Props) -> bool {
+    match policy {
+        "None" => false,
+        "Principal" => matches!(key, "sasl.jaas.config" | "sasl.mechanism" | "security.protocol"),
+        "Allowlist" => worker
+            .get("connector.client.config.override.allowlist")
+            .is_some_and(|list| list.split(',').any(|allowed| allowed.trim() == key)),
+        _ => true,
+    }
+}
+
+/// Java's `SinkConnectorConfig.validate`.
+fn check_topics(props: &Props, values: &mut Values) {
+    let text = |key: &str| props.get(key).map_or("", |text| text.trim());
+    let (topics, regex, dlq) = (text("topics"), text("topics.regex"), text("errors.deadletterqueue.topic.name"));
+    let both = |values: &mut Values, message: &str| {
+        for key in ["topics", "topics.regex"] {
+            values.error(key, message);
+        }
+    };
+    if topics.is_empty() && regex.is_empty() {
+        both(values, "Must configure one of topics or topics.regex");
+    } else if !topics.is_empty() && !regex.is_empty() {
+        both(values, "topics and topics.regex are mutually exclusive options, but both are set.");
+    }
+    let list: Vec<&str> = topics.split(',').map(str::trim).filter(|topic| !topic.is_empty()).collect();
+    if !dlq.is_empty() && list.contains(&dlq) {
+        values.error(
+            "errors.deadletterqueue.topic.name",
+            format!(
+                "The DLQ topic '{dlq}' may not be included in the list of topics ('topics=[{}]') consumed by the connector",
+                list.join(", ")
+            ),
+        );
+    }
+}
+
+/// Java counts every error of the main list, and in the prefixed lists every entry that has any; no entry there has two.
+fn count(infos: &ConfigInfos) -> usize {
+    infos.configs.iter().filter_map(|info| info.value.as_ref()).map(|value| value.errors.len()).sum()
+}
+
+/// Puts references back where secrets were.
+fn hide_resolved(raw: &RawConfig, resolved: &RawConfig, infos: &mut ConfigInfos) {
+    for value in infos.configs.iter_mut().filter_map(|info| info.value.as_mut()) {
+        if let (Some(Some(before)), Some(Some(after))) = (raw.get(&value.name), resolved.get(&value.name)) {
+            if before != after {
+                value.value = value.value.as_ref().map(|_| before.clone());
+                for error in &mut value.errors {
+                    *error = error.replace(after.as_str(), before);
+                }
+            }
+        }
+    }
 }
