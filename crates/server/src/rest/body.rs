@@ -16,7 +16,7 @@ pub(crate) struct CreateRequest {
 
 /// A flat map of strings; none for an empty body or `null`.
 pub(crate) fn string_map(body: &[u8]) -> Result<Option<RawConfig>, JsonError> {
-    whole(body, |lexer, first| map_of_strings(lexer, first))
+    whole(body, map_of_strings)
 }
 
 /// A create request; none for an empty body or `null`.
