@@ -311,3 +311,46 @@ fn a_broker_that_comes_back_has_every_record_once_and_in_order() {
         assert!(values[&0].iter().copied().eq(0..10_000), "one of each, in order");
     });
 }
+
+#[test]
+fn a_flush_waits_for_what_was_sent_before_it() {
+    run_with(BrokerConfig { num_partitions: 3, ..BrokerConfig::default() }, async |broker| {
+        let producer = Producer::new(config(broker.address(), &[("linger.ms", "3600000"), ("batch.size", "1000000")]));
+        assert_eq!(producer.partitions_for("flushed").await, Ok(3));
+        let error = producer.partitions_for("not a topic").await.unwrap_err();
+        assert_eq!(error.class, "org.apache.kafka.common.errors.InvalidTopicException");
+        let topic: Arc<str> = "flushed".into();
+        let mut batch = ProduceBatch::default();
+        (0..100).for_each(|ticket| add(&mut batch, ticket, &topic, Some((ticket % 3) as i32), None));
+        producer.send(&mut batch).await.unwrap();
+        assert!(producer.take_deliveries().is_empty(), "they linger");
+        tokio::time::timeout(PATIENCE, producer.flush()).await.unwrap();
+        let told = producer.take_deliveries();
+        assert_eq!(told.iter().map(|delivery| delivery.tickets.end - delivery.tickets.start).sum::<u64>(), 100);
+        assert!(told.iter().all(|delivery| delivery.outcome.is_ok()));
+        add(&mut batch, 100, &topic, Some(0), None);
+        producer.send(&mut batch).await.unwrap();
+        tokio::time::timeout(PATIENCE, producer.shutdown(PATIENCE)).await.unwrap();
+        assert!(producer.take_deliveries()[0].outcome.is_ok());
+        add(&mut batch, 101, &topic, Some(0), None);
+        assert!(producer.send(&mut batch).await.is_err());
+    });
+}
+
+#[test]
+fn a_shutdown_gives_up_what_nobody_takes() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    runtime.block_on(async {
+        let config_of_broker = BrokerConfig { num_partitions: 1, ..BrokerConfig::default() };
+        let broker = Broker::start(config_of_broker).await.unwrap();
+        let producer = Producer::new(config(broker.address(), &[("linger.ms", "3600000")]));
+        producer.partitions_for("t").await.unwrap();
+        broker.stop().await.unwrap();
+        let mut batch = ProduceBatch::default();
+        add(&mut batch, 7, &"t".into(), None, None);
+        producer.send(&mut batch).await.unwrap();
+        producer.shutdown(Duration::from_millis(200)).await;
+        let told = delivered(&producer, 1).await;
+        assert_eq!(told[&7].clone().unwrap_err(), "Producer is closed forcefully.");
+    });
+}

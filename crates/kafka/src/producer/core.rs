@@ -82,6 +82,10 @@ pub enum Appended {
     UpTo(usize),
 }
 
+/// How far records had been taken when it was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mark(u64);
+
 #[derive(Debug, Default)]
 struct Topic {
     /// How many partitions; none before metadata said.
@@ -113,6 +117,7 @@ struct Partition {
 /// A batch that takes records.
 #[derive(Debug)]
 struct Open {
+    serial: u64,
     builder: Builder,
     tickets: Tickets,
     since: Duration,
@@ -121,6 +126,8 @@ struct Open {
 /// A finished batch.
 #[derive(Debug)]
 struct Packed {
+    /// Counts batches in the order in which they were begun.
+    serial: u64,
     batch: EncodedBatch,
     tickets: Tickets,
     created: Duration,
@@ -164,6 +171,7 @@ pub struct ProducerCore {
     fenced: bool,
     asked: BTreeMap<RequestId, Asked>,
     next_request: u64,
+    next_serial: u64,
     buffered: usize,
     deliveries: VecDeque<Delivery>,
     metadata_wanted: bool,
@@ -186,6 +194,7 @@ impl ProducerCore {
             fenced: false,
             asked: BTreeMap::new(),
             next_request: 0,
+            next_serial: 0,
             buffered: 0,
             deliveries: VecDeque::new(),
             metadata_wanted: false,
@@ -313,6 +322,7 @@ impl ProducerCore {
                 }),
                 tickets: Tickets::new(),
                 since: now,
+                serial: next_after(&mut self.next_serial),
             });
             let before = open.builder.plain_len();
             if open.builder.try_push(timestamp, record.key, record.value, headers) {
@@ -342,6 +352,71 @@ impl ProducerCore {
     /// What has become of records since the last call.
     pub fn take_deliveries(&mut self) -> Vec<Delivery> {
         self.deliveries.drain(..).collect()
+    }
+
+    /// Sends all that was taken so far without lingering, and marks how far that is, for [`Self::is_flushed`].
+    pub fn flush(&mut self, now: Duration, effects: &mut Vec<Effect>) -> Mark {
+        for (place, partition) in &mut self.partitions {
+            finish(partition, &mut self.ratio, &mut self.buffered, &mut self.deliveries, place);
+        }
+        self.advance(now, effects);
+        Mark(self.next_serial)
+    }
+
+    /// Whether everything before the mark has been told of.
+    pub fn is_flushed(&self, mark: Mark) -> bool {
+        // A partition's batches are in the order of their numbers.
+        let oldest = self.partitions.values().filter_map(|partition| {
+            let flying = partition.flying.iter().find_map(|flying| match flying {
+                Flying::Sent(packed, _) | Flying::Failed(packed) => Some(packed.serial),
+                Flying::Arrived => None,
+            });
+            let ready = || partition.ready.front().map(|packed| packed.serial);
+            flying.or_else(ready).or_else(|| partition.open.as_ref().map(|open| open.serial))
+        });
+        oldest.min().is_none_or(|oldest| oldest > mark.0)
+    }
+
+    /// Gives up all that has not been acknowledged. What is under way may arrive all the same.
+    pub fn abort(&mut self) {
+        let reason = DeliveryError {
+            class: "org.apache.kafka.common.KafkaException",
+            message: "Producer is closed forcefully.".to_owned(),
+        };
+        for (place, partition) in &mut self.partitions {
+            finish(partition, &mut self.ratio, &mut self.buffered, &mut self.deliveries, place);
+            let flying = partition.flying.drain(..).filter_map(|flying| match flying {
+                Flying::Sent(packed, _) | Flying::Failed(packed) => Some(packed),
+                Flying::Arrived => None,
+            });
+            for packed in flying.chain(partition.ready.drain(..)) {
+                give_up(packed, reason.clone(), &mut self.buffered, &mut self.deliveries);
+            }
+        }
+    }
+
+    /// How many partitions a topic has; none while that is not known, which is asked for then.
+    pub fn partitions_of(
+        &mut self,
+        now: Duration,
+        topic: &Arc<str>,
+        effects: &mut Vec<Effect>,
+    ) -> Option<Result<i32, DeliveryError>> {
+        let (known, failed) = match self.topics.get(topic) {
+            Some(topic) => (topic.partitions, topic.refused.clone()),
+            None => {
+                self.topics.insert(Arc::clone(topic), Topic::default());
+                (None, None)
+            }
+        };
+        if let Some(error) = failed {
+            return Some(Err(error));
+        }
+        if known.is_none() {
+            self.want_metadata(now);
+            self.advance(now, effects);
+        }
+        known.map(Ok)
     }
 
     /// Bytes of records that are neither acknowledged nor given up.
@@ -777,6 +852,11 @@ impl Partition {
     }
 }
 
+fn next_after(counter: &mut u64) -> u64 {
+    *counter += 1;
+    *counter
+}
+
 fn add_ticket(tickets: &mut Tickets, ticket: Ticket) {
     match tickets.last_mut() {
         Some(range) if range.end == ticket => range.end += 1,
@@ -792,7 +872,7 @@ fn finish(
     deliveries: &mut VecDeque<Delivery>,
     place: &TopicPartition,
 ) {
-    let Some(Open { builder, tickets, since }) = partition.open.take() else { return };
+    let Some(Open { builder, tickets, since, serial }) = partition.open.take() else { return };
     if builder.is_empty() {
         return;
     }
@@ -803,6 +883,7 @@ fn finish(
             let seen = batch.len() as f32 / batch.plain_len().max(1) as f32;
             *ratio = if seen > *ratio { seen } else { (*ratio * 0.9 + seen * 0.1).max(0.01) };
             partition.ready.push_back(Packed {
+                serial,
                 batch,
                 tickets,
                 created: since,

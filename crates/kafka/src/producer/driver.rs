@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::core::{Appended, Effect, Input, ProducerCore};
-use super::{Delivery, ProduceBatch, ProducerConfig, ProducerError, Settings};
+use super::{Delivery, DeliveryError, ProduceBatch, ProducerConfig, ProducerError, Settings};
 use crate::consumer::core::{Broker, Target};
 use crate::consumer::{TcpTransport, Transport, TransportError};
 use crate::group::{RequestId, Unanswered};
@@ -38,6 +38,7 @@ struct Shared {
     /// There is something for the task to do.
     work: Notify,
     origin: Instant,
+    max_block: Duration,
 }
 
 struct State {
@@ -59,6 +60,7 @@ impl Producer {
 
     /// A producer over any transport; its task runs on the tokio runtime that this is called in.
     pub fn with_transport(settings: Settings, transport: Arc<dyn Transport>) -> Self {
+        let max_block = settings.max_block;
         let state = State {
             core: ProducerCore::new(settings),
             effects: Vec::new(),
@@ -72,6 +74,7 @@ impl Producer {
             wake: Notify::new(),
             work: Notify::new(),
             origin: Instant::now(),
+            max_block,
         });
         tokio::spawn(run(Arc::clone(&shared), transport));
         Self { shared }
@@ -143,6 +146,57 @@ impl Producer {
         self.shared.state.lock().core.take_deliveries()
     }
 
+    /// Sends all that was taken before without lingering, and waits until it has been told of; [`Self::deliveries`] has the outcomes. Dropping the
+    /// future only ends the wait. Ends when the producer is closed.
+    pub async fn flush(&self) {
+        let mark = self.shared.with(|core, now, effects| core.flush(now, effects));
+        loop {
+            let wake = self.shared.wake.notified();
+            tokio::pin!(wake);
+            wake.as_mut().enable();
+            {
+                let state = self.shared.state.lock();
+                if state.ended || state.core.is_flushed(mark) {
+                    return;
+                }
+            }
+            wake.await;
+        }
+    }
+
+    /// How many partitions a topic has; waits for that no longer than `max.block.ms`. A topic that is not there may be created by asking.
+    pub async fn partitions_for(&self, topic: &str) -> Result<i32, DeliveryError> {
+        let topic: Arc<str> = topic.into();
+        let asked = async {
+            loop {
+                let wake = self.shared.wake.notified();
+                tokio::pin!(wake);
+                wake.as_mut().enable();
+                if let Some(known) = self.shared.with(|core, now, effects| core.partitions_of(now, &topic, effects)) {
+                    return known;
+                }
+                wake.await;
+            }
+        };
+        let patience = self.shared.max_block;
+        tokio::time::timeout(patience, asked).await.unwrap_or_else(|_| {
+            Err(DeliveryError {
+                class: "org.apache.kafka.common.errors.TimeoutException",
+                message: format!("Topic {topic} not present in metadata after {} ms.", patience.as_millis()),
+            })
+        })
+    }
+
+    /// Flushes for so long, gives up what is left then, and ends. Every record has been told of afterwards: the deliveries can still be taken.
+    pub async fn shutdown(&self, timeout: Duration) {
+        let flushed = tokio::time::timeout(timeout, self.flush()).await;
+        if flushed.is_err() {
+            tracing::warn!("the producer is closed before all records are acknowledged; {timeout:?} are over");
+            self.shared.with(|core, _, _| core.abort());
+        }
+        self.shared.end();
+    }
+
     /// Ends at once. What is under way may or may not arrive.
     pub fn close(&self) {
         self.shared.end();
@@ -177,12 +231,14 @@ impl Shared {
         }
     }
 
-    fn step(&self, input: Input) {
+    /// Lets the core do something, and passes on what it wants done.
+    fn with<T>(&self, act: impl FnOnce(&mut ProducerCore, Duration, &mut Vec<Effect>) -> T) -> T {
         let now = self.origin.elapsed();
         let mut guard = self.state.lock();
         let state = &mut *guard;
-        state.core.step(now, input, &mut state.effects);
+        let result = act(&mut state.core, now, &mut state.effects);
         self.pass_on(state, now);
+        result
     }
 
     fn end(&self) {
@@ -236,7 +292,7 @@ async fn run(shared: Arc<Shared>, transport: Arc<dyn Transport>) {
                     }
                     Unanswered
                 });
-                shared.step(Input::Answer { id, response });
+                shared.with(|core, now, effects| core.step(now, Input::Answer { id, response }, effects));
             }
             () = shared.work.notified() => {}
             () = sleep => {}
