@@ -1,1 +1,15 @@
-fn main() {}
+//! The `kurier` binary: worker modes, the embedded broker, REST and the command line.
+//!
+//! [`cli`] reads the command line and ends in exit codes; everything else is reached from there. What is asked for goes to stdout, everything said
+//! on the way to stderr.
+
+mod cli;
+mod logging;
+mod process;
+mod rest;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::main()
+}

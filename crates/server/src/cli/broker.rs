@@ -1,0 +1,78 @@
+//! `kurier broker`: the embedded broker alone.
+
+use super::Failure;
+use crate::rest::LogLevel;
+use crate::{logging, process};
+use clap::Args;
+use kurier_broker::{Broker, BrokerConfig, Data};
+use std::path::PathBuf;
+
+const AFTER_HELP: &str = "\
+Examples:
+  kurier broker                                    in memory, on localhost:9092
+  kurier broker --data kafka-data --port 9093      on disk; found again at the next start
+  kurier broker --topic-default retention.ms=3600000
+
+It is one node without replication, for development and tests.";
+
+/// Settings of the broker.
+#[derive(Debug, Args)]
+#[command(after_help = AFTER_HELP)]
+pub(super) struct BrokerArgs {
+    /// Folder for the data; without it everything is kept in memory and gone at the end.
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Address to listen on.
+    #[arg(long, default_value = "127.0.0.1", value_name = "ADDRESS")]
+    host: String,
+    /// Port to listen on; 0 takes a free one.
+    #[arg(long, default_value_t = 9092, value_name = "PORT")]
+    port: u16,
+    /// Host name that clients are told to connect to, where it differs from --host.
+    #[arg(long, value_name = "HOST")]
+    advertised_host: Option<String>,
+    /// Partitions of topics that are created without a number.
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(i32).range(1..))]
+    partitions: i32,
+    /// Refuse unknown topics instead of creating them.
+    #[arg(long)]
+    no_auto_create: bool,
+    /// A topic config for all topics; may be repeated.
+    #[arg(long, value_name = "KEY=VALUE", value_parser = super::key_value)]
+    topic_default: Vec<(String, String)>,
+}
+
+impl BrokerArgs {
+    fn config(self) -> BrokerConfig {
+        BrokerConfig {
+            host: self.host,
+            port: self.port,
+            advertised_host: self.advertised_host,
+            data: self.data.map_or(Data::Memory, Data::Dir),
+            num_partitions: self.partitions,
+            auto_create_topics: !self.no_auto_create,
+            topic_defaults: self.topic_default,
+            ..BrokerConfig::default()
+        }
+    }
+}
+
+/// Runs a broker until it is told to stop.
+pub(super) fn run(args: BrokerArgs) -> Result<(), Failure> {
+    logging::init(LogLevel::Info);
+    process::block_on(async {
+        let mut stop = process::StopSignals::listen()?;
+        let config = args.config();
+        let place = match &config.data {
+            Data::Memory => "in memory".to_owned(),
+            Data::Dir(folder) => format!("in {}", folder.display()),
+        };
+        let broker = Broker::start(config).await.map_err(|error| match error {
+            kurier_broker::StartError::Listen { .. } => Failure::new(format!("{error} (--port)")),
+            error => error.into(),
+        })?;
+        super::print(&format!("Broker on {}, data {place}; Ctrl-C stops it.\n", broker.address()))?;
+        stop.wait().await;
+        Ok(broker.stop().await?)
+    })
+}
