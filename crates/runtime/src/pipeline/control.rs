@@ -124,7 +124,7 @@ impl Orders {
 
     /// Declares the life void. Returns once nothing of it is being committed; nothing will be afterwards.
     ///
-    /// A commit that does not end either is waited for no longer than [`COMMIT_PATIENCE`]: it may then still arrive, late but true.
+    /// A commit that does not end either is waited for no longer than `COMMIT_PATIENCE`: it may then still arrive, late but true.
     pub async fn abandon(&self) {
         self.give(Order::Stop);
         match tokio::time::timeout(COMMIT_PATIENCE, self.shared.alive.write()).await {

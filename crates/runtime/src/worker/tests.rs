@@ -1,5 +1,7 @@
 //! Lives of connectors and tasks that behave, fail, panic and hang.
 
+#![expect(clippy::disallowed_methods, reason = "tests block a thread on purpose")]
+
 use super::*;
 use crate::pipeline::outlet::{Acknowledgement, Outlet, ProduceBatch};
 use crate::pipeline::topics::TopicAdmin;
