@@ -7,14 +7,17 @@ use super::loggers::Loggers;
 use super::path::{self, BadPath};
 use super::route::{self, Resource};
 use super::{admin, connectors, openapi, plugins};
-use axum::body::{Body, Bytes};
+use axum::body::{Body, Bytes, HttpBody};
 use axum::http::{HeaderMap, Method, Request, Response, StatusCode, Uri, header};
 use kurier_runtime::herder::HerderHandle;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 /// The longest body; far beyond what fits into a record of the config topic.
-pub(crate) const MAX_BODY: usize = 16 * 1024 * 1024;
+const MAX_BODY: usize = 16 * 1024 * 1024;
+/// How long a client may take to send a body.
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How the herder begins to say that a request took too long.
 const TIMED_OUT: &str = "Request timed out";
@@ -130,8 +133,7 @@ impl App {
         if !resource.methods().contains(method) {
             return Err(Failure::plain(StatusCode::METHOD_NOT_ALLOWED));
         }
-        let body =
-            axum::body::to_bytes(body, MAX_BODY).await.map_err(|_| Failure::plain(StatusCode::PAYLOAD_TOO_LARGE))?;
+        let body = read(body).await?;
         if !body.is_empty() && !resource.takes_any_type(method) && !is_json(headers) {
             return Err(Failure::plain(StatusCode::UNSUPPORTED_MEDIA_TYPE));
         }
@@ -148,6 +150,18 @@ impl App {
             Resource::Loggers | Resource::Logger(_) => admin::loggers(self, &call),
             _ => connectors::answer(self, &call).await,
         }
+    }
+}
+
+/// Reads a body of bounded length in bounded time.
+async fn read(body: Body) -> Result<Bytes, Failure> {
+    let too_large = || Failure::plain(StatusCode::PAYLOAD_TOO_LARGE);
+    if body.size_hint().lower() > MAX_BODY as u64 {
+        return Err(too_large());
+    }
+    match tokio::time::timeout(BODY_TIMEOUT, axum::body::to_bytes(body, MAX_BODY)).await {
+        Ok(read) => read.map_err(|_| too_large()),
+        Err(_) => Err(Failure::plain(StatusCode::REQUEST_TIMEOUT)),
     }
 }
 
