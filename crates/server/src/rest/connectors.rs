@@ -3,6 +3,7 @@
 use super::answer::{Answer, Failure};
 use super::app::{App, Call};
 use super::route::Resource;
+use super::show::Expansion;
 use super::{body, path, show};
 use axum::http::{Method, StatusCode};
 use kurier_runtime::herder::request::RawConfig;
@@ -98,27 +99,34 @@ pub(crate) async fn answer(app: &App, call: &Call<'_>) -> Result<Answer, Failure
     }
 }
 
-/// Whether status and info are asked for; none if `expand` does not occur.
-fn expansions(call: &Call<'_>) -> Option<(bool, bool)> {
-    let (mut any, mut status, mut info) = (false, false, false);
+/// What is asked for; none if `expand` does not occur.
+fn expansions(call: &Call<'_>) -> Option<Vec<Expansion>> {
+    let (mut any, mut found) = (false, Vec::new());
     for (_, expansion) in call.query.iter().filter(|(key, _)| key == "expand") {
         any = true;
-        match expansion.as_str() {
-            "status" => status = true,
-            "info" => info = true,
-            other => tracing::info!("Ignoring unknown expansion type {other}"),
+        let expansion = match expansion.as_str() {
+            "status" => Expansion::Status,
+            "info" => Expansion::Info,
+            other => {
+                tracing::info!("Ignoring unknown expansion type {other}");
+                continue;
+            }
+        };
+        if !found.contains(&expansion) {
+            found.push(expansion);
         }
     }
-    any.then_some((status, info))
+    any.then_some(found)
 }
 
 async fn list(app: &App, call: &Call<'_>) -> Result<Answer, Failure> {
-    let Some((status, info)) = expansions(call) else {
+    let Some(expansions) = expansions(call) else {
         let names: Value = app.herder.connectors().await?.iter().map(|name| &**name).collect();
         return Ok(Answer::json(200, names));
     };
+    let (status, info) = (expansions.contains(&Expansion::Status), expansions.contains(&Expansion::Info));
     let all = app.herder.expand_connectors(status, info).await?;
-    Ok(Answer::json(200, show::expanded(&all, status, info)))
+    Ok(Answer::json(200, show::expanded(&all, &expansions)))
 }
 
 /// The name of the config has to be that of the request; where there is none it is put in.

@@ -41,10 +41,10 @@ pub(crate) fn tasks(tasks: &[TaskInfo]) -> Value {
 fn unit(map: &mut Map<String, Value>, status: &UnitStatus) {
     map.insert("state".to_owned(), status.state.name().into());
     map.insert("worker_id".to_owned(), (&*status.worker_id).into());
+    map.insert("version".to_owned(), json!(status.version));
     if let Some(trace) = status.trace.as_ref().filter(|trace| !trace.is_empty()) {
         map.insert("trace".to_owned(), trace.as_str().into());
     }
-    map.insert("version".to_owned(), json!(status.version));
 }
 
 pub(crate) fn task_status(task: &TaskStatus) -> Value {
@@ -65,17 +65,24 @@ pub(crate) fn status(status: &ConnectorStatus) -> Value {
     })
 }
 
-/// The map of `GET /connectors?expand=…`: an entry per connector with what was asked for.
-pub(crate) fn expanded(all: &[ExpandedConnector], with_status: bool, with_info: bool) -> Value {
+/// What `GET /connectors?expand=…` may ask for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Expansion {
+    Status,
+    Info,
+}
+
+/// The map of `GET /connectors?expand=…`: an entry per connector with what was asked for, in that order.
+pub(crate) fn expanded(all: &[ExpandedConnector], expansions: &[Expansion]) -> Value {
     let mut map = Map::new();
     for one in all {
-        let mut entry = Map::new();
-        if with_status {
-            entry.insert("status".to_owned(), one.status.as_ref().map_or(Value::Null, status));
-        }
-        if with_info {
-            entry.insert("info".to_owned(), one.info.as_ref().map_or(Value::Null, connector));
-        }
+        let entry: Map<_, _> = expansions
+            .iter()
+            .map(|expansion| match expansion {
+                Expansion::Status => ("status".to_owned(), one.status.as_ref().map_or(Value::Null, status)),
+                Expansion::Info => ("info".to_owned(), one.info.as_ref().map_or(Value::Null, connector)),
+            })
+            .collect();
         map.insert(one.name.to_string(), entry.into());
     }
     map.into()
@@ -141,4 +148,56 @@ pub(crate) fn validation(infos: &ConfigInfos) -> Value {
 
 pub(crate) fn logger(state: LoggerState) -> Value {
     json!({ "level": state.level.name(), "last_modified": state.last_modified })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kurier_runtime::herder::request::ConnectorType;
+    use kurier_runtime::unit::State;
+
+    fn unit_status(trace: Option<&str>) -> UnitStatus {
+        let trace = trace.map(str::to_owned);
+        UnitStatus { state: State::Failed, worker_id: "h:1".into(), version: None, trace }
+    }
+
+    fn connector_status() -> ConnectorStatus {
+        ConnectorStatus {
+            name: "c".into(),
+            connector: unit_status(Some("boom")),
+            tasks: vec![TaskStatus { id: 0, status: unit_status(Some("")) }],
+            kind: ConnectorType::Sink,
+        }
+    }
+
+    #[test]
+    fn a_status_has_javas_order() {
+        assert_eq!(
+            status(&connector_status()).to_string(),
+            r#"{"name":"c","connector":{"state":"FAILED","worker_id":"h:1","version":null,"trace":"boom"},"#.to_owned()
+                + r#""tasks":[{"id":0,"state":"FAILED","worker_id":"h:1","version":null}],"type":"sink"}"#
+        );
+    }
+
+    #[test]
+    fn expansions_come_in_the_order_asked_for() {
+        let all = [ExpandedConnector { name: "c".into(), status: Some(connector_status()), info: None }];
+        assert!(
+            expanded(&all, &[Expansion::Info, Expansion::Status])
+                .to_string()
+                .starts_with(r#"{"c":{"info":null,"status":{"#)
+        );
+        assert_eq!(expanded(&all, &[]).to_string(), r#"{"c":{}}"#);
+    }
+
+    #[test]
+    fn an_infos_config_keeps_its_nulls() {
+        let config = [("a".to_owned(), Some("b".to_owned())), ("n".to_owned(), None)].into_iter().collect();
+        let tasks = vec![TaskId { connector: "c".into(), task: 0 }];
+        let info = ConnectorInfo { name: "c".into(), config, tasks, kind: ConnectorType::Source };
+        assert_eq!(
+            connector(&info).to_string(),
+            r#"{"name":"c","config":{"a":"b","n":null},"tasks":[{"connector":"c","task":0}],"type":"source"}"#
+        );
+    }
 }
