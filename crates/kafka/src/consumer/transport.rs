@@ -4,7 +4,9 @@
 //! the core know. Whatever goes wrong with a connection ends it and all its requests; the next request opens another, not before the back-off is over.
 #![expect(clippy::disallowed_methods, reason = "driver: opens sockets, starts tasks, waits")]
 
+use std::collections::hash_map::RandomState;
 use std::collections::{BTreeMap, HashMap};
+use std::hash::BuildHasher;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
@@ -122,6 +124,8 @@ struct Inner {
 struct Place {
     connection: Option<Arc<Connection>>,
     failures: u32,
+    /// Which address is tried first: a broker that took the connection and then failed is not the next one.
+    turn: usize,
     not_before: Option<Instant>,
 }
 
@@ -207,16 +211,21 @@ impl Inner {
         {
             return Ok(Arc::clone(connection));
         }
+        if place.connection.take().is_some() {
+            place.turn = place.turn.wrapping_add(1);
+        }
         if let Some(at) = place.not_before {
             tokio::time::sleep_until(at).await;
         }
         let settings = &self.settings;
         let mut last = CallError::Io(io::Error::new(io::ErrorKind::NotFound, "no address is known"));
-        for address in addresses {
+        let first = place.turn.checked_rem(addresses.len()).unwrap_or_default();
+        for address in addresses.iter().cycle().skip(first).take(addresses.len()) {
             let open = Connection::open(address.clone(), &settings.client_id);
             match tokio::time::timeout(settings.setup_timeout, open).await {
                 Ok(Ok(connection)) => {
-                    *place = Place { connection: Some(Arc::clone(&connection)), failures: 0, not_before: None };
+                    let turn = place.turn;
+                    *place = Place { connection: Some(Arc::clone(&connection)), failures: 0, turn, not_before: None };
                     return Ok(connection);
                 }
                 Ok(Err(error)) => last = error,
@@ -226,9 +235,16 @@ impl Inner {
         }
         let wait = settings.reconnect_backoff.saturating_mul(1 << place.failures.min(16));
         place.failures = place.failures.saturating_add(1);
-        place.not_before = Some(Instant::now() + wait.min(settings.reconnect_backoff_max));
+        place.not_before = Some(Instant::now() + spread(wait.min(settings.reconnect_backoff_max)));
         Err(last)
     }
+}
+
+/// A time a fifth longer or shorter by chance, so that clients that lost a broker together do not come back together.
+fn spread(wait: Duration) -> Duration {
+    // A new hasher has keys of its own; that is chance enough.
+    let chance = RandomState::new().hash_one(0_u8);
+    wait.mul_f64(0.8 + 0.4 * (chance % 1_024) as f64 / 1_024.0)
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -251,10 +267,30 @@ struct Connection {
     address: (String, u16),
     versions: HashMap<i16, (i16, i16)>,
     next: AtomicI32,
-    writer: tokio::sync::Mutex<OwnedWriteHalf>,
+    writer: tokio::sync::Mutex<Writer>,
     /// Who waits for an answer; `None` once the connection is closed.
     waiting: Arc<Mutex<Option<Waiting>>>,
     reader: tokio::task::AbortHandle,
+}
+
+#[derive(Debug)]
+struct Writer {
+    half: OwnedWriteHalf,
+    /// A frame was begun and not ended, because whoever wrote it was dropped or failed.
+    torn: bool,
+}
+
+impl Writer {
+    async fn write(&mut self, frame: &[u8]) -> Result<(), CallError> {
+        // Behind half a frame, the broker would take another one for its rest.
+        if self.torn {
+            return Err(CallError::Closed);
+        }
+        self.torn = true;
+        self.half.write_all(frame).await?;
+        self.torn = false;
+        Ok(())
+    }
 }
 
 impl Connection {
@@ -268,7 +304,7 @@ impl Connection {
             address,
             versions: HashMap::new(),
             next: AtomicI32::new(0),
-            writer: tokio::sync::Mutex::new(writer),
+            writer: tokio::sync::Mutex::new(Writer { half: writer, torn: false }),
             waiting,
             reader,
         };
@@ -333,7 +369,7 @@ impl Connection {
         let frame = encode_request_kind(Some(&client_id), id, api, version, request)?;
         let (sender, receiver) = oneshot::channel();
         self.waiting.lock().as_mut().ok_or(CallError::Closed)?.insert(id, sender);
-        self.writer.lock().await.write_all(&frame).await?;
+        self.writer.lock().await.write(&frame).await?;
         receiver.await.map_err(|_| CallError::Closed)
     }
 }
@@ -458,5 +494,62 @@ mod tests {
             let _ = stream.read_to_end(&mut sink).await;
         };
         unanswered(run(check_send(silent, Duration::from_millis(50))));
+    }
+
+    #[test]
+    fn another_broker_is_asked_after_one_that_hangs() {
+        run(async {
+            let (mut ports, mut servers) = (Vec::new(), Vec::new());
+            for hangs in [true, false] {
+                let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+                ports.push(("127.0.0.1".to_owned(), listener.local_addr().unwrap().port()));
+                servers.push(tokio::spawn(async move {
+                    while let Ok((stream, _)) = listener.accept().await {
+                        if hangs {
+                            tokio::spawn(greets_only(stream));
+                        } else {
+                            tokio::spawn(broker(stream, false, (0, 9)));
+                        }
+                    }
+                }));
+            }
+            let transport = TcpTransport::new(NetSettings::new(ports));
+            let ask = |timeout| {
+                transport.send(
+                    Target::Any,
+                    Box::new(RequestKind::Metadata(MetadataRequest::default())),
+                    Duration::from_millis(timeout),
+                )
+            };
+            assert!(ask(100).await.is_err());
+            assert!(ask(30_000).await.is_ok());
+            servers.iter().for_each(tokio::task::JoinHandle::abort);
+        });
+    }
+
+    /// Greets and then says nothing.
+    async fn greets_only(stream: TcpStream) {
+        let (reader, mut writer) = stream.into_split();
+        let mut frames = FrameReader::new(reader, 1 << 20);
+        while let Ok(Some(frame)) = frames.next().await {
+            let request = decode_request(frame).unwrap();
+            if let RequestKind::ApiVersions(_) = request.body {
+                let range = api_versions_response::ApiVersion::default()
+                    .with_api_key(ApiKey::Metadata as i16)
+                    .with_max_version(9);
+                let answer = ApiVersionsResponse::default().with_api_keys(vec![range]);
+                let answer = ResponseKind::ApiVersions(answer);
+                let header = &request.header;
+                let frame = encode_response(header.correlation_id, header.request_api_version, &answer).unwrap();
+                writer.write_all(&frame).await.unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn back_off_is_spread() {
+        let waits: std::collections::BTreeSet<_> = (0..50).map(|_| spread(Duration::from_secs(1))).collect();
+        assert!(waits.len() > 10);
+        assert!(waits.iter().all(|wait| (800..1_200).contains(&wait.as_millis())), "{waits:?}");
     }
 }
