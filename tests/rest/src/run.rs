@@ -96,7 +96,7 @@ impl Runner {
                 return Ok(());
             }
             for name in &names {
-                let encoded: String = name.bytes().map(|b| format!("%{b:02X}")).collect();
+                let encoded: String = name.bytes().map(encode).collect();
                 http::send("DELETE", &self.url, &format!("/connectors/{encoded}"), &[], None)?;
             }
             // Names that cannot be said in a path stay for good, in Java as here.
@@ -247,6 +247,15 @@ impl Runner {
             }),
             other => other,
         }
+    }
+}
+
+/// Escapes all but letters, digits and a few signs; `%2E%2E` would be refused where `..` is a name.
+fn encode(byte: u8) -> String {
+    if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+        char::from(byte).to_string()
+    } else {
+        format!("%{byte:02X}")
     }
 }
 
