@@ -1,0 +1,225 @@
+//! The settings of a standalone worker: Java's `WorkerConfig` and `StandaloneConfig`.
+//!
+//! Only those that this worker acts upon, and those that Java checks at start. Keys that nothing declares are kept: prefixes (`producer.`,
+//! `value.converter.`, `config.providers.`) carry settings of others. Those of REST (`listeners` and so on) are read by the REST server.
+
+use crate::config::properties::{self, Properties};
+use kurier_api::ConnectError;
+use kurier_api::config::{ConfigDef, Importance, Key, ParsedConfig, Props, Type, Validator};
+use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
+use std::time::Duration;
+
+/// The settings of a standalone worker, checked.
+#[derive(Clone, Debug)]
+pub struct StandaloneConfig {
+    props: Props,
+    parsed: ParsedConfig,
+}
+
+const OFFSETS_FILE: &str = "offset.storage.file.filename";
+
+/// Keys with these beginnings belong to somebody else.
+const FOREIGN_PREFIXES: [&str; 14] = [
+    "producer.",
+    "consumer.",
+    "admin.",
+    "key.converter.",
+    "value.converter.",
+    "header.converter.",
+    "internal.key.converter",
+    "internal.value.converter",
+    "config.providers.",
+    "metrics.context.",
+    "listeners.https.",
+    "admin.listeners.https.",
+    "ssl.",
+    "sasl.",
+];
+
+/// All keys that a standalone worker knows.
+pub fn definition() -> &'static ConfigDef {
+    static DEFINITION: LazyLock<ConfigDef> = LazyLock::new(|| {
+        let key = |name: &str, kind, importance, doc: &str| Key::new(name, kind).importance(importance).doc(doc);
+        let high = |name: &str, kind, doc: &str| key(name, kind, Importance::High, doc);
+        let low = |name: &str, kind, doc: &str| key(name, kind, Importance::Low, doc);
+        let list = |name: &str, text: &str, doc: &str| low(name, Type::List, doc).default(text);
+        let text = |name: &str, text: &str, doc: &str| low(name, Type::String, doc).default(text);
+        let null = |name: &str, kind, doc: &str| low(name, kind, doc).default_null();
+        let number = |name: &str, text: &str, min, doc: &str| {
+            low(name, Type::Long, doc).default(text).validator(Validator::at_least(min))
+        };
+        let flag = |name: &str, doc: &str| low(name, Type::Boolean, doc).default("true");
+        let keys = [
+            high("bootstrap.servers", Type::List, "Brokers, host:port, to begin with.").default("localhost:9092"),
+            text("client.dns.lookup", "use_all_dns_ips", "How host names are looked up."),
+            high("key.converter", Type::Class, "Converter of keys for connectors that name none."),
+            high("value.converter", Type::Class, "Converter of values for connectors that name none."),
+            low("header.converter", Type::Class, "Converter of headers for connectors that name none.")
+                .default("org.apache.kafka.connect.storage.SimpleHeaderConverter"),
+            null("key.converter.plugin.version", Type::String, "Version of the converter of keys."),
+            null("value.converter.plugin.version", Type::String, "Version of the converter of values."),
+            null("header.converter.plugin.version", Type::String, "Version of the converter of headers."),
+            high(OFFSETS_FILE, Type::String, "File for the offsets of sources."),
+            low("task.shutdown.graceful.timeout.ms", Type::Long, "How long tasks may take to stop.").default("5000"),
+            low("offset.flush.interval.ms", Type::Long, "How often offsets are committed.").default("60000"),
+            low("offset.flush.timeout.ms", Type::Long, "How long a commit of offsets may take.").default("5000"),
+            null("plugin.path", Type::List, "Folders with Java plugins; natives need none."),
+            text("plugin.discovery", "hybrid_warn", "How Java plugins are found.").validator(
+                Validator::one_of_ignoring_case(["only_scan", "hybrid_warn", "hybrid_fail", "service_load"]),
+            ),
+            list("config.providers", "", "Names of config providers."),
+            text("connector.client.config.override.policy", "All", "Which client settings connectors may override."),
+            flag("topic.creation.enable", "Whether sources may have their topics created with their own settings."),
+            flag("topic.tracking.enable", "Whether the topics of connectors are remembered."),
+            flag("topic.tracking.allow.reset", "Whether operators may have them forgotten."),
+            number("metrics.sample.window.ms", "30000", 0, "How long a sample of metrics is."),
+            low("metrics.num.samples", Type::Int, "How many samples are kept.")
+                .default("2")
+                .validator(Validator::at_least(1)),
+            text("metrics.recording.level", "INFO", "Which metrics are recorded.")
+                .validator(Validator::one_of(["INFO", "DEBUG"])),
+            list(
+                "metric.reporters",
+                "org.apache.kafka.common.metrics.JmxReporter",
+                "Java classes; there are none here.",
+            ),
+            list("listeners", "http://:8083", "Where the REST interface listens."),
+            null("rest.advertised.host.name", Type::String, "Host that others are told."),
+            null("rest.advertised.port", Type::Int, "Port that others are told."),
+            null("rest.advertised.listener", Type::String, "Which listener others are told."),
+            text("access.control.allow.origin", "", "Pages that may ask."),
+            text("access.control.allow.methods", "", "Verbs that they may use."),
+            null("admin.listeners", Type::List, "Where /admin listens; empty for nowhere."),
+            list("rest.extension.classes", "", "Java classes; there are none here."),
+            text("response.http.headers.config", "", "Headers of every answer."),
+            text("security.protocol", "PLAINTEXT", "How brokers are spoken to."),
+        ];
+        keys.into_iter().fold(ConfigDef::new(), ConfigDef::define)
+    });
+    &DEFINITION
+}
+
+/// Reads a properties file. Blocks.
+///
+/// # Errors
+/// A file that cannot be read or is malformed, by name and line.
+pub fn read_properties(file: &Path) -> Result<Properties, ConnectError> {
+    let bytes = std::fs::read(file)
+        .map_err(|error| ConnectError::config(format!("cannot read {}: {error}", file.display())))?;
+    properties::parse_bytes(&bytes).map_err(|error| ConnectError::config(format!("{}, {error}", file.display())))
+}
+
+impl StandaloneConfig {
+    /// Reads and checks a worker's properties file. Blocks.
+    ///
+    /// # Errors
+    /// A file that cannot be read or is malformed; and as [`Self::parse`], with the name of the file.
+    pub fn read(file: &Path) -> Result<Self, ConnectError> {
+        let props = read_properties(file)?.into_iter().collect();
+        Self::parse(props).map_err(|error| ConnectError::config(format!("{}: {}", file.display(), error.message().unwrap_or_default())))
+    }
+
+    /// Checks settings.
+    ///
+    /// # Errors
+    /// Java's texts for the first setting that is missing or cannot be read.
+    pub fn parse(props: Props) -> Result<Self, ConnectError> {
+        let parsed = definition().parse(&props)?;
+        Ok(Self { props, parsed })
+    }
+
+    /// The settings as they were written.
+    pub fn props(&self) -> &Props {
+        &self.props
+    }
+
+    /// The settings, typed.
+    pub fn parsed(&self) -> &ParsedConfig {
+        &self.parsed
+    }
+
+    /// The file for the offsets of sources.
+    pub fn offsets_file(&self) -> PathBuf {
+        self.parsed.get_str(OFFSETS_FILE).unwrap_or_default().into()
+    }
+
+    /// How long tasks may take to stop.
+    pub fn stop_timeout(&self) -> Duration {
+        let millis = self.parsed.get_i64("task.shutdown.graceful.timeout.ms");
+        Duration::from_millis(u64::try_from(millis).unwrap_or(0))
+    }
+
+    /// Keys that nobody knows, each with the one that was probably meant.
+    pub fn unknown_keys(&self) -> Vec<(&str, Option<&str>)> {
+        let ours = |key: &&str| !FOREIGN_PREFIXES.iter().any(|prefix| key.starts_with(prefix)) && !is_client_key(key);
+        self.parsed.unknown_keys().filter(ours).map(|key| (key, definition().closest_key(key))).collect()
+    }
+}
+
+/// Settings without a prefix also go to the admin clients of connectors.
+fn is_client_key(key: &str) -> bool {
+    const KEYS: [&str; 16] = [
+        "client.id",
+        "connections.max.idle.ms",
+        "default.api.timeout.ms",
+        "group.id",
+        "metadata.max.age.ms",
+        "metadata.recovery.rebootstrap.trigger.ms",
+        "metadata.recovery.strategy",
+        "receive.buffer.bytes",
+        "reconnect.backoff.max.ms",
+        "reconnect.backoff.ms",
+        "request.timeout.ms",
+        "retries",
+        "retry.backoff.max.ms",
+        "retry.backoff.ms",
+        "send.buffer.bytes",
+        "socket.connection.setup.timeout.ms",
+    ];
+    KEYS.contains(&key)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn props(pairs: &[(&str, &str)]) -> Props {
+        let required = [("key.converter", "K"), ("value.converter", "V"), (OFFSETS_FILE, "/tmp/o")];
+        required.iter().chain(pairs).map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()
+    }
+
+    #[test]
+    fn what_is_missing_or_wrong_is_named_as_in_java() {
+        let missing = StandaloneConfig::parse(Props::new()).unwrap_err();
+        assert_eq!(missing.message().unwrap(), "Missing required configuration \"key.converter\" which has no default value.");
+        let wrong = StandaloneConfig::parse(props(&[("offset.flush.interval.ms", "soon")])).unwrap_err();
+        assert_eq!(
+            wrong.message().unwrap(),
+            "Invalid value soon for configuration offset.flush.interval.ms: Not a number of type LONG"
+        );
+    }
+
+    #[test]
+    fn a_misspelt_key_is_told_from_settings_of_others() {
+        let pairs =
+            [("ofset.flush.interval.ms", "1"), ("producer.linger.ms", "1"), ("request.timeout.ms", "1"), ("zz", "1")];
+        let config = StandaloneConfig::parse(props(&pairs)).unwrap();
+        assert_eq!(
+            config.unknown_keys(),
+            [("ofset.flush.interval.ms", Some("offset.flush.interval.ms")), ("zz", None)]
+        );
+        assert_eq!(config.stop_timeout(), Duration::from_secs(5));
+    }
+
+    #[test]
+    fn a_malformed_file_is_named_with_its_line() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("w.properties");
+        std::fs::write(&file, "a=1\nb=\\u00").unwrap();
+        let error = StandaloneConfig::read(&file).unwrap_err();
+        assert!(error.message().unwrap().contains("w.properties, line 2: Malformed"), "{}", error.message().unwrap());
+        let error = StandaloneConfig::read(&dir.path().join("none")).unwrap_err();
+        assert!(error.message().unwrap().starts_with("cannot read "), "{}", error.message().unwrap());
+    }
+}
