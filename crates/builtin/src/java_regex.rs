@@ -29,9 +29,10 @@ impl JavaRegex {
     /// # Errors
     /// What is wrong with it, for a person.
     pub fn new(pattern: &str) -> Result<Self, String> {
-        let whole = format!(r"\A(?:{})\z", translate(pattern)?);
+        let translated = translate(pattern)?;
         // An own look at the bare pattern: `a)(b` must not pass because of the frame around it.
-        compile(&translate(pattern)?)?;
+        compile(&translated).map_err(|error| in_java_words(pattern, error))?;
+        let whole = format!(r"\A(?:{translated})\z");
         Ok(Self { whole: compile(&whole)? })
     }
 
@@ -53,6 +54,14 @@ impl JavaRegex {
             None => Ok(None),
         }
     }
+}
+
+/// Java's text of the commonest mistake; others keep the engine's words.
+fn in_java_words(pattern: &str, error: String) -> String {
+    if error.contains("without closing parenthesis") {
+        return format!("Unclosed group near index {}\n{pattern}", pattern.encode_utf16().count());
+    }
+    error
 }
 
 fn gave_up(text: &str, error: &fancy_regex::Error) -> ConnectError {

@@ -9,6 +9,7 @@ pub mod java_regex;
 pub mod json;
 pub mod numbers;
 pub mod predicates;
+pub mod providers;
 pub mod simple_header;
 pub mod string;
 pub mod transforms;

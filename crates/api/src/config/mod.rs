@@ -6,6 +6,7 @@
 mod def;
 mod key;
 mod parsed;
+pub mod properties;
 mod setting;
 mod suggest;
 #[cfg(test)]
