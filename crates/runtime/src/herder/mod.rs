@@ -5,7 +5,9 @@
 
 mod answers;
 mod cluster;
+mod connector_files;
 mod driver;
+mod groups;
 mod handle;
 mod offsets;
 mod pending;
@@ -17,7 +19,9 @@ mod tasks;
 mod units;
 mod validate;
 
+pub use connector_files::{ConnectorFile, ConnectorFileError, create_connectors};
 pub use driver::{HerderParts, RunningHerder};
+pub use groups::KafkaSinkGroups;
 pub use handle::HerderHandle;
 pub use offsets::{GroupError, SinkGroups};
 pub use request::{HerderError, Request, Response};

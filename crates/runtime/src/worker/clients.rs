@@ -77,6 +77,11 @@ impl ClientProps<'_> {
         self.admin(&format!("connector-dlq-adminclient-{task}"))
     }
 
+    /// For the admin client with which the worker reads and changes the offsets of a sink.
+    pub fn offsets_admin(&self, connector: &str) -> Props {
+        self.admin(&format!("connector-worker-adminclient-{connector}"))
+    }
+
     fn producer(&self, client_id: &str) -> Props {
         let mut props = self.with_bootstrap();
         props.extend(pairs(&[
