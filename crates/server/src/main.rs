@@ -3,10 +3,12 @@
 //! [`cli`] reads the command line and ends in exit codes; everything else is reached from there. What is asked for goes to stdout, everything said
 //! on the way to stderr.
 
+mod catalogue;
 mod cli;
 mod logging;
 mod process;
 mod rest;
+mod standalone;
 
 use std::process::ExitCode;
 

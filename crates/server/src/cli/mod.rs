@@ -5,6 +5,7 @@
 mod broker;
 mod docs;
 mod failure;
+mod standalone;
 
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
@@ -37,6 +38,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Run a worker of its own, with the files that connect-standalone.sh takes.
+    Standalone(standalone::StandaloneArgs),
     /// Run a single-node Kafka broker for development.
     Broker(broker::BrokerArgs),
     /// Print a script that completes commands and options in a shell.
@@ -63,6 +66,7 @@ pub(crate) enum Output {
 /// Runs what the command line asks for.
 pub(crate) fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
+        Command::Standalone(args) => standalone::run(&args),
         Command::Broker(args) => broker::run(args),
         Command::Completions { shell } => completions(shell),
         Command::CommandDocs => print(&docs::markdown(Cli::command())),
