@@ -21,11 +21,10 @@ use kafka_protocol::messages::{RequestKind, ResponseKind};
 use kafka_protocol::protocol::StrBytes;
 use parking_lot::Mutex;
 
-use crate::consumer::core::Target;
-use crate::consumer::properties::Keys;
-use crate::consumer::{NetSettings, TcpTransport, Transport, TransportError};
+use crate::config::Keys;
 use crate::error::KafkaError;
 use crate::group::Coordinator;
+use crate::net::{NetSettings, Target, TcpTransport, Transport, TransportError};
 
 pub use cluster::{Cluster, Node};
 pub use configs::{ConfigChange, ConfigEntry, ConfigResource, ConfigSource};

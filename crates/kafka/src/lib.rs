@@ -2,7 +2,7 @@
 //!
 //! Decisions are plain state machines (`producer::core`, `group`, …); sockets, clocks and randomness live in the drivers beside them. The crate
 //! knows nothing of connectors. Property names and defaults are those of Apache Kafka's Java clients. Start reading at [`wire`] for bytes, at
-//! [`config`] for settings and at [`producer`] for the path of a record.
+//! [`net`] for connections, at [`config`] for settings and at [`producer`] for the path of a record.
 
 pub mod admin;
 pub mod batch;
@@ -10,7 +10,7 @@ pub mod config;
 pub mod consumer;
 pub mod error;
 pub mod group;
-pub mod metadata;
+pub mod net;
 pub mod producer;
 pub mod topic_log;
 pub mod wire;

@@ -213,7 +213,7 @@ enum Event {
     /// A request arrives at a broker, over a connection with this number.
     Arrives { id: RequestId, node: Option<i32>, connection: u64, request: Box<RequestKind> },
     /// An answer arrives, or its absence is noticed.
-    Answered { id: RequestId, response: Result<ResponseKind, Unanswered> },
+    Answered { id: RequestId, response: Box<Result<ResponseKind, Unanswered>> },
 }
 
 struct World {
@@ -293,7 +293,7 @@ impl World {
         for id in broken.waiting {
             let noticed = self.now + self.rng.millis(30);
             let noticed = if self.cluster.weather.late { noticed } else { noticed.max(at) };
-            self.schedule(noticed, Event::Answered { id, response: Err(Unanswered) });
+            self.schedule(noticed, Event::Answered { id, response: Box::new(Err(Unanswered)) });
         }
     }
 
@@ -306,11 +306,11 @@ impl World {
                     open.waiting.retain(|waiting| *waiting != id);
                     // Answers may overtake one another: the core has to put them in order.
                     let at = self.now + self.rng.millis(10);
-                    self.schedule(at, Event::Answered { id, response: Ok(response) });
+                    self.schedule(at, Event::Answered { id, response: Box::new(Ok(response)) });
                 }
             }
             Event::Answered { id, response } => {
-                self.core.step(self.now, Input::Answer { id, response }, &mut self.effects);
+                self.core.step(self.now, Input::Answer { id, response: *response }, &mut self.effects);
             }
         }
     }

@@ -7,9 +7,9 @@ use kafka_protocol::messages::{FindCoordinatorRequest, MetadataRequest, Metadata
 
 use super::{Admin, AdminError, Failure, Patience, ask, text, until_done};
 use crate::consumer::TopicPartition;
-use crate::consumer::core::{Broker, Target};
 use crate::error::KafkaError;
 use crate::group::Coordinator;
+use crate::net::{Broker, Target};
 
 /// Kind of key in FindCoordinator.
 const GROUP: i8 = 0;

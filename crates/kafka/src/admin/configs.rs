@@ -5,8 +5,8 @@ use kafka_protocol::messages::incremental_alter_configs_request::{AlterConfigsRe
 use kafka_protocol::messages::{DescribeConfigsRequest, IncrementalAlterConfigsRequest};
 
 use super::{Admin, AdminError, Failure, Patience, ask, text, until_done};
-use crate::consumer::core::Target;
 use crate::error::code;
+use crate::net::Target;
 
 /// What has settings.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -12,9 +12,9 @@ use kafka_protocol::messages::{
 };
 
 use super::{Admin, AdminError, Failure, Open, Outcomes, Patience, ask, coordinator, text, until_done};
-use crate::consumer::core::Target;
 use crate::consumer::{OffsetAndMetadata, Offsets, TopicPartition};
 use crate::error::KafkaError;
+use crate::net::Target;
 
 /// Generation and epoch of whoever is no member.
 const NO_GENERATION: i32 = -1;

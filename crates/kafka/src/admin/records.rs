@@ -7,9 +7,9 @@ use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListO
 use kafka_protocol::messages::{BrokerId, DeleteRecordsRequest, ListOffsetsRequest, TopicName};
 
 use super::{Admin, AdminError, Failure, Open, Outcomes, Patience, ask, text, until_done};
-use crate::consumer::core::Target;
 use crate::consumer::{Isolation, OffsetSpec, TopicPartition};
 use crate::error::KafkaError;
+use crate::net::Target;
 
 /// What a client is that is no replica.
 const NO_REPLICA: i32 = -1;

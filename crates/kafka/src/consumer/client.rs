@@ -6,11 +6,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::core::{Call, Outcome};
-use super::driver::{Shared, Transport};
+use super::driver::Shared;
 use super::{
     ConsumerConfig, ConsumerError, OffsetAndMetadata, OffsetAndTimestamp, OffsetSpec, Offsets, Polled, Settings,
     Subscription, TcpTransport, TopicPartition,
 };
+use crate::net::Transport;
 
 /// Reads records: of partitions that it is told, or of its share in a group.
 ///

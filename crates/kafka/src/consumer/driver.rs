@@ -8,40 +8,15 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt};
-use kafka_protocol::messages::{RequestKind, ResponseKind};
+use kafka_protocol::messages::RequestKind;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
 
-use super::core::{Broker, Call, CallId, ConsumerCore, Effect, Input, Outcome, Target};
+use super::core::{Call, CallId, ConsumerCore, Effect, Input, Outcome};
 use super::{ConsumerError, Polled, Settings};
 use crate::group::{RequestId, Unanswered};
-
-/// How requests reach brokers.
-pub trait Transport: Send + Sync + 'static {
-    /// Sends a request and waits for its answer, no longer than `timeout`. Requests to one target may be answered in any order.
-    fn send(
-        &self,
-        to: Target,
-        request: Box<RequestKind>,
-        timeout: Duration,
-    ) -> BoxFuture<'static, Result<ResponseKind, TransportError>>;
-
-    /// The brokers of the cluster, as metadata last showed them.
-    fn brokers(&self, brokers: &[Broker]);
-}
-
-/// Why a request has no answer.
-#[derive(Clone, Debug, thiserror::Error)]
-pub enum TransportError {
-    /// Trying again may help.
-    #[error("no answer")]
-    Unanswered,
-    /// Somebody has to change something: credentials, certificates.
-    #[error("{0}")]
-    Refused(String),
-}
+use crate::net::{Broker, Target, Transport, TransportError};
 
 /// A consumer's core with those who wait for it.
 pub(super) struct Shared {

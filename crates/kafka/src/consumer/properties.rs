@@ -3,16 +3,14 @@
 //! Every problem is reported at once, in Java's words. A key that nobody knows is a warning, as in Java: it is returned, and the caller logs it.
 
 use std::collections::BTreeMap;
-use std::str::FromStr;
 use std::time::Duration;
 
 use super::assignor::Assignor;
-use super::transport::NetSettings;
 use super::{ConsumerError, Isolation, OffsetReset, Settings};
+use crate::config::Keys;
 use crate::group::GroupConfig;
+use crate::net::NetSettings;
 
-/// Longer times than this mean the same: never. It keeps arithmetic with deadlines in range.
-const LONGEST_MS: u64 = 100 * 365 * 24 * 3_600 * 1_000;
 /// The protocol type of consumers' groups.
 const PROTOCOL_TYPE: &str = "consumer";
 const PREFIX: &str = "org.apache.kafka.clients.consumer.";
@@ -83,7 +81,7 @@ impl ConsumerConfig {
             metadata_max_age: keys.millis("metadata.max.age.ms", defaults.metadata_max_age),
             allow_auto_create_topics: keys.flag("allow.auto.create.topics", defaults.allow_auto_create_topics),
             exclude_internal_topics: keys.flag("exclude.internal.topics", defaults.exclude_internal_topics),
-            assignors: keys.assignors(),
+            assignors: assignors(&mut keys),
             group: None,
         };
         let group = GroupConfig {
@@ -107,144 +105,23 @@ impl ConsumerConfig {
     }
 }
 
-/// The properties of a client while they are read.
-pub(crate) struct Keys<'a> {
-    properties: &'a BTreeMap<String, String>,
-    seen: Vec<&'static str>,
-    problems: Vec<String>,
-}
-
-impl<'a> Keys<'a> {
-    pub(crate) fn new(properties: &'a BTreeMap<String, String>) -> Self {
-        Self { properties, seen: Vec::new(), problems: Vec::new() }
-    }
-
-    /// Reads what all clients share; returns it with the keys that nobody has asked for and that are not `unused` either, or every problem there was.
-    pub(crate) fn finish(mut self, unused: &[&str]) -> Result<(NetSettings, Vec<String>), String> {
-        let bootstrap = self.bootstrap();
-        let security = self.text("security.protocol").unwrap_or("PLAINTEXT");
-        if !security.eq_ignore_ascii_case("PLAINTEXT") {
-            self.refuse("security.protocol", security, "this client speaks PLAINTEXT only");
-        }
-        let net = NetSettings {
-            client_id: self.text("client.id").unwrap_or_default().to_owned(),
-            setup_timeout: self.millis("socket.connection.setup.timeout.ms", Duration::from_secs(10)),
-            reconnect_backoff: self.millis("reconnect.backoff.ms", Duration::from_millis(50)),
-            reconnect_backoff_max: self.millis("reconnect.backoff.max.ms", Duration::from_secs(1)),
-            bootstrap,
-        };
-        if !self.problems.is_empty() {
-            return Err(self.problems.join("\n"));
-        }
-        let known = |key: &String| self.seen.contains(&key.as_str()) || unused.contains(&key.as_str());
-        let unknown = self.properties.keys().filter(|key| !known(key)).cloned().collect();
-        Ok((net, unknown))
-    }
-
-    pub(crate) fn text(&mut self, key: &'static str) -> Option<&'a str> {
-        self.seen.push(key);
-        self.properties.get(key).map(|value| value.trim()).filter(|value| !value.is_empty())
-    }
-
-    pub(crate) fn refuse(&mut self, key: &str, value: &str, why: &str) {
-        self.problems.push(format!("Invalid value {value} for configuration {key}: {why}"));
-    }
-
-    pub(crate) fn number<T: FromStr + PartialOrd + std::fmt::Display + Copy>(
-        &mut self,
-        key: &'static str,
-        default: T,
-        least: T,
-    ) -> T {
-        let Some(text) = self.text(key) else { return default };
-        match text.parse() {
-            Ok(number) if number >= least => number,
-            Ok(_) => {
-                self.refuse(key, text, &format!("Value must be at least {least}"));
-                default
-            }
-            Err(_) => {
-                self.refuse(key, text, "Not a number of type INT");
-                default
-            }
+fn assignors(keys: &mut Keys<'_>) -> Vec<Assignor> {
+    let key = "partition.assignment.strategy";
+    let Some(text) = keys.text(key) else { return vec![Assignor::Range] };
+    let mut spoken = Vec::new();
+    for class in text.split(',').map(str::trim).filter(|class| !class.is_empty()) {
+        let unspoken = class.strip_prefix(PREFIX).is_some_and(|class| UNSPOKEN.contains(&class));
+        match Assignor::from_class(class) {
+            Some(assignor) if spoken.contains(&assignor) => {}
+            Some(assignor) => spoken.push(assignor),
+            None if unspoken => tracing::warn!(class, "this assignor is not spoken; it is left out of the choice"),
+            None => keys.refuse(key, class, "no such assignor; RangeAssignor and RoundRobinAssignor are known"),
         }
     }
-
-    pub(crate) fn millis(&mut self, key: &'static str, default: Duration) -> Duration {
-        let default = i64::try_from(default.as_millis()).unwrap_or(i64::MAX);
-        Duration::from_millis(self.number(key, default, 0).unsigned_abs().min(LONGEST_MS))
+    if spoken.is_empty() && keys.is_sound() {
+        keys.refuse(key, text, "none of these is spoken; add RangeAssignor or RoundRobinAssignor");
     }
-
-    pub(crate) fn flag(&mut self, key: &'static str, default: bool) -> bool {
-        match self.text(key) {
-            None => default,
-            Some(text) if text.eq_ignore_ascii_case("true") => true,
-            Some(text) if text.eq_ignore_ascii_case("false") => false,
-            Some(text) => {
-                self.refuse(key, text, "Expected value to be either true or false");
-                default
-            }
-        }
-    }
-
-    pub(crate) fn choice<T: Copy>(&mut self, key: &'static str, default: T, choices: &[(&str, T)]) -> T {
-        let Some(text) = self.text(key) else { return default };
-        if let Some((_, value)) = choices.iter().find(|(name, _)| name.eq_ignore_ascii_case(text)) {
-            return *value;
-        }
-        let names: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
-        self.refuse(key, text, &format!("String must be one of: {}", names.join(", ")));
-        default
-    }
-
-    fn assignors(&mut self) -> Vec<Assignor> {
-        let key = "partition.assignment.strategy";
-        let Some(text) = self.text(key) else { return vec![Assignor::Range] };
-        let mut spoken = Vec::new();
-        for class in text.split(',').map(str::trim).filter(|class| !class.is_empty()) {
-            let unspoken = class.strip_prefix(PREFIX).is_some_and(|class| UNSPOKEN.contains(&class));
-            match Assignor::from_class(class) {
-                Some(assignor) if spoken.contains(&assignor) => {}
-                Some(assignor) => spoken.push(assignor),
-                None if unspoken => tracing::warn!(class, "this assignor is not spoken; it is left out of the choice"),
-                None => self.refuse(key, class, "no such assignor; RangeAssignor and RoundRobinAssignor are known"),
-            }
-        }
-        if spoken.is_empty() && self.problems.is_empty() {
-            self.refuse(key, text, "none of these is spoken; add RangeAssignor or RoundRobinAssignor");
-        }
-        spoken
-    }
-
-    fn bootstrap(&mut self) -> Vec<(String, u16)> {
-        let key = "bootstrap.servers";
-        let Some(text) = self.text(key) else {
-            self.problems.push(format!("Missing required configuration \"{key}\" which has no default value."));
-            return Vec::new();
-        };
-        let mut addresses = Vec::new();
-        for url in text.split(',').map(str::trim).filter(|url| !url.is_empty()) {
-            match address(url) {
-                Some(address) => addresses.push(address),
-                None => self.refuse(key, url, "expected host:port"),
-            }
-        }
-        if addresses.is_empty() && self.problems.is_empty() {
-            self.refuse(key, text, "No resolvable bootstrap urls given in bootstrap.servers");
-        }
-        addresses
-    }
-}
-
-/// `host:port`, `[v6]:port`, either with a protocol in front.
-fn address(url: &str) -> Option<(String, u16)> {
-    let plain = url.rsplit_once("://").map_or(url, |(_, rest)| rest);
-    let (host, port) = plain.rsplit_once(':')?;
-    let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-    if host.is_empty() {
-        return None;
-    }
-    Some((host.to_owned(), port.parse().ok()?))
+    spoken
 }
 
 #[cfg(test)]

@@ -30,8 +30,8 @@ use crate::batch::{
     Builder, BuilderOptions, EncodedBatch, HeaderRef, NO_SEQUENCE, Scratch, Stamp, record_size, sequence_after,
 };
 use crate::consumer::TopicPartition;
-use crate::consumer::core::{Broker, Target};
 use crate::group::{RequestId, Unanswered};
+use crate::net::{Broker, Target};
 
 /// Beyond this many failures the wait no longer grows.
 const MAX_DOUBLINGS: u32 = 16;

@@ -14,9 +14,8 @@ use tokio::sync::Notify;
 
 use super::core::{Appended, Effect, Input, ProducerCore};
 use super::{Delivery, DeliveryError, ProduceBatch, ProducerConfig, ProducerError, Settings};
-use crate::consumer::core::{Broker, Target};
-use crate::consumer::{TcpTransport, Transport, TransportError};
 use crate::group::{RequestId, Unanswered};
+use crate::net::{Broker, Target, TcpTransport, Transport, TransportError};
 
 /// Sends records. Its user gives every record a ticket and takes the deliveries; whoever never does lets them pile up.
 ///

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::ProducerError;
 use crate::batch::Compression;
-use crate::consumer::NetSettings;
-use crate::consumer::properties::Keys;
+use crate::config::Keys;
+use crate::net::NetSettings;
 
 /// Keys that mean nothing to this client though they do to Java's.
 const UNUSED: &[&str] = &[

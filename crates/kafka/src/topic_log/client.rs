@@ -14,8 +14,7 @@ use kafka_protocol::messages::{CreateTopicsRequest, DescribeConfigsRequest, Requ
 use kafka_protocol::protocol::StrBytes;
 
 use super::{Creation, LogClient, LogClientError, LogRecord, NewTopic};
-use crate::consumer::core::Target;
-use crate::consumer::{TcpTransport, Transport};
+use crate::net::{Target, TcpTransport, Transport};
 use crate::producer::{Destination, ProduceBatch, Producer, ProducerConfig, ProducerError, Ticket};
 
 /// Kind of resource in DescribeConfigs.

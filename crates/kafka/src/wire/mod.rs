@@ -1,7 +1,7 @@
-//! Bytes to and from a broker: frames, headers, messages, and connections that carry them.
+//! Bytes to and from a broker: frames, headers, messages. Connections that carry them are in [`crate::net`].
 //!
 //! [`decode_request`] and [`decode_response`] are the only doors for messages from outside: they check every length before the decoder sees
-//! it. The broker uses the first, the client the second, the simulator both. [`Connection`] carries many requests at a time over one socket.
+//! it. The broker uses the first, the client the second, the simulator both.
 //! Nothing here knows what a request means.
 
 mod codec;

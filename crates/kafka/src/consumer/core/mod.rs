@@ -34,7 +34,9 @@ use super::{
     Subscription, TopicPartition,
 };
 use crate::batch::Scratch;
-use crate::group::{Coordinator, GroupMember, Input as MemberInput, RequestId, Unanswered};
+pub use crate::net::{Broker, Target};
+
+use crate::group::{GroupMember, Input as MemberInput, RequestId, Unanswered};
 
 /// Bytes fetched ahead of the application beyond which no further fetch is sent.
 pub const PREFETCH_BYTES: usize = 16 << 20;
@@ -95,28 +97,6 @@ pub enum Input {
         /// How long it may take.
         timeout: Duration,
     },
-}
-
-/// Where a request goes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Target {
-    /// Any broker that answers.
-    Any,
-    /// The broker with this id.
-    Node(i32),
-    /// The group's coordinator, over a connection of its own: a JoinGroup blocks it.
-    Coordinator(Coordinator),
-}
-
-/// A broker's address.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Broker {
-    /// Its id.
-    pub node: i32,
-    /// Advertised host.
-    pub host: String,
-    /// Advertised port.
-    pub port: u16,
 }
 
 /// What a consumer wants done.

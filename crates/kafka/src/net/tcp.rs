@@ -23,8 +23,7 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::core::{Broker, Target};
-use super::driver::{Transport, TransportError};
+use super::{Broker, Target, Transport, TransportError};
 use crate::wire::{FrameReader, WireError, correlation_id, decode_response_kind, encode_request_kind};
 
 /// Longest answer that is taken. Memory is used as bytes arrive, not as they are announced.

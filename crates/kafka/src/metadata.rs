@@ -1,1 +1,0 @@
-//! The view of a cluster that a client keeps.

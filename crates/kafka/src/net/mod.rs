@@ -1,0 +1,62 @@
+//! How requests reach brokers, for every client of this crate.
+//!
+//! Cores say what to send and to whom ([`Target`]); a [`Transport`] does it. [`TcpTransport`] is the one with sockets; a simulator brings its own.
+//! Nothing here knows what a request means.
+
+mod tcp;
+
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use kafka_protocol::messages::{RequestKind, ResponseKind};
+
+use crate::group::Coordinator;
+
+pub use tcp::{NetSettings, TcpTransport};
+
+/// Where a request goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// Any broker that answers.
+    Any,
+    /// The broker with this id.
+    Node(i32),
+    /// The group's coordinator, over a connection of its own: a JoinGroup blocks it.
+    Coordinator(Coordinator),
+}
+
+/// A broker's address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Broker {
+    /// Its id.
+    pub node: i32,
+    /// Advertised host.
+    pub host: String,
+    /// Advertised port.
+    pub port: u16,
+}
+
+/// How requests reach brokers.
+pub trait Transport: Send + Sync + 'static {
+    /// Sends a request and waits for its answer, no longer than `timeout`. Requests to one target may be answered in any order.
+    fn send(
+        &self,
+        to: Target,
+        request: Box<RequestKind>,
+        timeout: Duration,
+    ) -> BoxFuture<'static, Result<ResponseKind, TransportError>>;
+
+    /// The brokers of the cluster, as metadata last showed them.
+    fn brokers(&self, brokers: &[Broker]);
+}
+
+/// Why a request has no answer.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum TransportError {
+    /// Trying again may help.
+    #[error("no answer")]
+    Unanswered,
+    /// Somebody has to change something: credentials, certificates.
+    #[error("{0}")]
+    Refused(String),
+}
