@@ -3,6 +3,7 @@
 //! `cargo xtask ci` is exactly what CI runs. Tools that a fresh machine lacks are fetched into the cache folder by the command that needs them.
 #![allow(clippy::disallowed_methods, reason = "driver: runs processes and measures time")]
 
+mod bench;
 mod ci;
 mod golden;
 mod kafka;
@@ -31,6 +32,8 @@ enum Task {
     Ci,
     /// Runs a folder of recorded answers of Java Connect against our converters, transforms and configs
     Golden(golden::Args),
+    /// Measures Kurier beside Java Connect in standalone mode and prints the table of docs/performance.md
+    Bench(bench::Args),
     /// Fetches Apache Kafka and Java Connect from Maven Central and starts them on free ports until Ctrl-C
     Kafka(kafka::Args),
 }
@@ -40,6 +43,7 @@ fn main() -> ExitCode {
         Task::Test { args } => ci::test(&args),
         Task::Ci => ci::ci(),
         Task::Golden(args) => golden::golden(&args),
+        Task::Bench(args) => bench::run(&args),
         Task::Kafka(args) => kafka::run(&args),
     };
     match result {
