@@ -1,0 +1,173 @@
+//! What the producer knows of the cluster: topics, leaders, and its own id.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use kafka_protocol::ResponseError;
+use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
+use kafka_protocol::messages::{
+    InitProducerIdRequest, MetadataRequest, MetadataResponse, ProducerId, RequestKind, ResponseKind, TopicName,
+};
+use kafka_protocol::protocol::StrBytes;
+
+use super::partition::Partition;
+use super::verdict::delivery_error;
+use super::{Asked, Effect, ProducerCore};
+use crate::group::Unanswered;
+use crate::net::{Broker, Target};
+use crate::producer::DeliveryError;
+use crate::producer::partitioner::Sticky;
+
+#[derive(Debug, Default)]
+pub(super) struct Topic {
+    /// How many partitions; none before metadata said.
+    pub(super) partitions: Option<i32>,
+    pub(super) leaders: BTreeMap<i32, i32>,
+    pub(super) sticky: Sticky,
+    /// Since when records wait for it.
+    pub(super) unknown_since: Option<Duration>,
+    /// Since when a record waits for a partition that it does not have.
+    pub(super) narrow_since: Option<Duration>,
+    /// Why nothing can be sent there.
+    pub(super) refused: Option<DeliveryError>,
+}
+
+impl ProducerCore {
+    pub(super) fn want_metadata(&mut self, now: Duration) {
+        if !self.metadata_wanted {
+            self.metadata_wanted = true;
+            self.metadata_at = self.metadata_at.max(now);
+        }
+    }
+
+    pub(super) fn ask_metadata(&mut self, now: Duration, effects: &mut Vec<Effect>) {
+        let due = (self.metadata_wanted && self.metadata_at <= now) || self.metadata_stale_at <= now;
+        if !due || self.topics.is_empty() || self.asked.values().any(|asked| matches!(asked, Asked::Metadata)) {
+            return;
+        }
+        let topics = self.topics.keys().map(|topic| {
+            MetadataRequestTopic::default().with_name(Some(TopicName(StrBytes::from_string(topic.to_string()))))
+        });
+        let request =
+            MetadataRequest::default().with_topics(Some(topics.collect())).with_allow_auto_topic_creation(true);
+        self.request(Asked::Metadata, Target::Any, RequestKind::Metadata(request), effects);
+    }
+
+    pub(super) fn metadata_answered(
+        &mut self,
+        now: Duration,
+        response: Result<ResponseKind, Unanswered>,
+        effects: &mut Vec<Effect>,
+    ) {
+        let mut complete = false;
+        if let Ok(ResponseKind::Metadata(response)) = response {
+            complete = self.learn(&response, effects);
+        }
+        if complete {
+            self.metadata_wanted = false;
+            self.metadata_failures = 0;
+            self.metadata_at = now.saturating_add(self.settings.retry_backoff);
+            self.metadata_stale_at = now.saturating_add(self.settings.metadata_max_age);
+        } else {
+            self.metadata_wanted = true;
+            self.metadata_at = now.saturating_add(self.backoff(self.metadata_failures));
+            self.metadata_failures = self.metadata_failures.saturating_add(1);
+        }
+        effects.push(Effect::Wake);
+    }
+
+    /// Takes metadata in; false if something is missing that may appear soon.
+    pub(super) fn learn(&mut self, response: &MetadataResponse, effects: &mut Vec<Effect>) -> bool {
+        let brokers = response.brokers.iter().filter_map(|broker| {
+            let port = u16::try_from(broker.port).ok()?;
+            Some(Broker { node: broker.node_id.0, host: broker.host.to_string(), port })
+        });
+        effects.push(Effect::Brokers(brokers.collect()));
+        let mut complete = true;
+        for answered in &response.topics {
+            let Some(name) = &answered.name else { continue };
+            let Some(topic) = self.topics.get_mut(name.as_str()) else { continue };
+            match ResponseError::try_from_code(answered.error_code) {
+                None => {
+                    topic.refused = None;
+                    topic.unknown_since = None;
+                    topic.partitions = i32::try_from(answered.partitions.len()).ok().filter(|count| *count > 0);
+                    topic.leaders.clear();
+                    for partition in &answered.partitions {
+                        if partition.leader_id.0 >= 0 {
+                            topic.leaders.insert(partition.partition_index, partition.leader_id.0);
+                        } else {
+                            complete = false;
+                        }
+                    }
+                    complete &= topic.partitions.is_some();
+                }
+                Some(error @ (ResponseError::TopicAuthorizationFailed | ResponseError::InvalidTopicException)) => {
+                    topic.refused = Some(delivery_error(error, name));
+                }
+                Some(_) => complete = false,
+            }
+        }
+        complete
+    }
+
+    /// Whether the producer id cannot be used any longer.
+    pub(super) fn renews(&self) -> bool {
+        self.settings.idempotent
+            && self.producer.is_some()
+            && self.partitions.values().any(|partition| partition.broken)
+    }
+
+    pub(super) fn needs_id(&self) -> bool {
+        self.settings.idempotent && self.producer.is_none() && !self.partitions.is_empty()
+    }
+
+    pub(super) fn ask_id(&mut self, now: Duration, effects: &mut Vec<Effect>) {
+        if self.renews() && !self.partitions.values().any(Partition::is_unsure) {
+            // Nothing waits that may have arrived under the old epoch: all of it is sent under the next one, with new numbers. What the network still
+            // carries under the old one is refused from then on.
+            tracing::warn!(
+                "the producer takes a new epoch: records were given up, or the broker has forgotten the old one"
+            );
+            let next = |(id, epoch): (i64, i16)| epoch.checked_add(1).map(|epoch| (id, epoch));
+            self.producer = if self.fenced { None } else { self.producer.and_then(next) };
+            self.fenced = false;
+            for partition in self.partitions.values_mut() {
+                partition.next_sequence = 0;
+                partition.broken = false;
+                partition.introduced = false;
+                for packed in &mut partition.ready {
+                    (packed.sequence, packed.alone) = (None, false);
+                }
+            }
+        }
+        let asks = self.asked.values().any(|asked| matches!(asked, Asked::ProducerId));
+        if self.needs_id() && self.id_at <= now && !asks {
+            let request = InitProducerIdRequest::default()
+                .with_transactional_id(None)
+                .with_transaction_timeout_ms(i32::MAX)
+                .with_producer_id(ProducerId(-1))
+                .with_producer_epoch(-1);
+            self.request(Asked::ProducerId, Target::Any, RequestKind::InitProducerId(request), effects);
+        }
+    }
+
+    pub(super) fn id_answered(&mut self, now: Duration, response: Result<ResponseKind, Unanswered>) {
+        match response {
+            Ok(ResponseKind::InitProducerId(response)) if response.error_code == 0 => {
+                self.producer = Some((response.producer_id.0, response.producer_epoch));
+                self.id_failures = 0;
+            }
+            other => {
+                if let Ok(ResponseKind::InitProducerId(response)) = &other {
+                    tracing::warn!(
+                        error_code = response.error_code,
+                        "the broker gives no producer id; it is asked again"
+                    );
+                }
+                self.id_at = now.saturating_add(self.backoff(self.id_failures));
+                self.id_failures = self.id_failures.saturating_add(1);
+            }
+        }
+    }
+}

@@ -1,0 +1,411 @@
+//! The producer's decisions: which records form a batch, what is sent when, and what an answer means. No IO.
+//!
+//! Records wait per partition: in an open batch, in finished ones, and in those that fly. Up to [`Settings::max_in_flight`] batches of a partition fly at
+//! once. Order is kept like this: once a batch has to be sent again, nothing new of its partition leaves; when all answers are in, what is to be sent
+//! again goes first, one at a time, under its old sequence numbers, so that the broker knows it again if it has it already. A batch that is given up
+//! leaves a gap that no later sequence number may follow; the producer then takes the next epoch and counts from 0, but not before everything that may
+//! have arrived under the old one is answered for.
+//!
+//! What comes out: [`Effect`]s for the driver, [`Delivery`]s for the user. Bounded by [`Settings::buffer_bytes`]: [`ProducerCore::append`] takes
+//! nothing while that is full. `partition` has the batches, `sending` what is done with them, `verdict` the errors, `cluster` metadata and producer id.
+
+mod cluster;
+mod partition;
+mod sending;
+mod verdict;
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use kafka_protocol::messages::{RequestKind, ResponseKind};
+
+use self::cluster::Topic;
+use self::partition::{Flying, Open, Partition, Tickets, add_ticket, finish, give_up, next_after};
+use super::partitioner::partition_of;
+use super::{Delivery, DeliveryError, Outgoing, ProduceBatch, Settings};
+use crate::batch::{Builder, BuilderOptions, HeaderRef, record_size};
+use crate::consumer::TopicPartition;
+use crate::group::{RequestId, Unanswered};
+use crate::net::{Broker, Target};
+
+/// Beyond this many failures the wait no longer grows.
+const MAX_DOUBLINGS: u32 = 16;
+
+/// What happens to a producer.
+#[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "moved once a request, never stored")]
+pub enum Input {
+    /// Time passed.
+    Tick,
+    /// A request ended.
+    Answer {
+        /// Which.
+        id: RequestId,
+        /// Its answer.
+        response: Result<ResponseKind, Unanswered>,
+    },
+}
+
+/// What a producer wants done.
+#[derive(Debug)]
+pub enum Effect {
+    /// Send a request; its end comes back as [`Input::Answer`].
+    Send {
+        /// Names it.
+        id: RequestId,
+        /// To whom.
+        to: Target,
+        /// What.
+        request: Box<RequestKind>,
+        /// How long to wait for the answer.
+        timeout: Duration,
+    },
+    /// The brokers are these.
+    Brokers(Vec<Broker>),
+    /// Whoever waits for room or for deliveries shall look again.
+    Wake,
+}
+
+/// What [`ProducerCore::append`] did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Appended {
+    /// The whole batch was taken.
+    All,
+    /// The records before this one were taken; there is no room, or the topic is not known yet.
+    UpTo(usize),
+}
+
+/// How far records had been taken when it was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mark(u64);
+
+#[derive(Debug)]
+enum Asked {
+    Metadata,
+    ProducerId,
+    Produce(Vec<TopicPartition>),
+}
+
+/// A producer without its rim.
+#[derive(Debug)]
+pub struct ProducerCore {
+    settings: Settings,
+    topics: HashMap<Arc<str>, Topic>,
+    partitions: BTreeMap<TopicPartition, Partition>,
+    producer: Option<(i64, i16)>,
+    /// A broker knows a later epoch of this producer id, which then is not ours alone.
+    fenced: bool,
+    asked: BTreeMap<RequestId, Asked>,
+    next_request: u64,
+    next_serial: u64,
+    buffered: usize,
+    deliveries: VecDeque<Delivery>,
+    metadata_wanted: bool,
+    metadata_at: Duration,
+    metadata_failures: u32,
+    metadata_stale_at: Duration,
+    id_at: Duration,
+    id_failures: u32,
+    ratio: f32,
+}
+
+impl ProducerCore {
+    /// A producer that knows nothing yet.
+    pub fn new(settings: Settings) -> Self {
+        Self {
+            settings,
+            topics: HashMap::new(),
+            partitions: BTreeMap::new(),
+            producer: None,
+            fenced: false,
+            asked: BTreeMap::new(),
+            next_request: 0,
+            next_serial: 0,
+            buffered: 0,
+            deliveries: VecDeque::new(),
+            metadata_wanted: false,
+            metadata_at: Duration::ZERO,
+            metadata_failures: 0,
+            metadata_stale_at: Duration::MAX,
+            id_at: Duration::ZERO,
+            id_failures: 0,
+            ratio: 1.0,
+        }
+    }
+
+    /// Takes the records of a batch from `from` on, as far as there is room. `wall_ms` is the timestamp of records that have none.
+    pub fn append(
+        &mut self,
+        now: Duration,
+        wall_ms: i64,
+        batch: &ProduceBatch,
+        from: usize,
+        effects: &mut Vec<Effect>,
+    ) -> Appended {
+        let mut headers: Vec<HeaderRef<'_>> = Vec::new();
+        let mut touched: Option<TopicPartition> = None;
+        let mut taken = Appended::All;
+        for (at, record) in batch.iter().enumerate().skip(from) {
+            headers.clear();
+            headers.extend(record.headers().map(|(key, value)| HeaderRef { key, value }));
+            let size = record_size(record.key, record.value, &headers);
+            if size > self.settings.max_request_bytes {
+                let limit = self.settings.max_request_bytes;
+                self.refuse(&record, "org.apache.kafka.common.errors.RecordTooLargeException", format!(
+                    "The message is {size} bytes when serialized which is larger than {limit}, which is the value of the max.request.size \
+                     configuration."
+                ));
+                continue;
+            }
+            // A record larger than the whole buffer passes when nothing else is there.
+            if self.buffered > 0 && self.buffered + size > self.settings.buffer_bytes {
+                taken = Appended::UpTo(at);
+                break;
+            }
+            let Some(partition) = self.partition_for(now, &record, size) else {
+                taken = Appended::UpTo(at);
+                break;
+            };
+            let Some(partition) = partition else { continue };
+            let known =
+                touched.as_ref().is_some_and(|t| t.partition == partition && Arc::ptr_eq(&t.topic, record.topic));
+            if !known {
+                touched = Some(TopicPartition { topic: record.topic.clone(), partition });
+            }
+            let Some(place) = &touched else { continue };
+            self.push(now, wall_ms, place, &record, &headers);
+        }
+        self.advance(now, effects);
+        taken
+    }
+
+    /// The partition of a record; outer none while its topic is unknown, inner none if the record was refused.
+    fn partition_for(&mut self, now: Duration, record: &Outgoing<'_>, size: usize) -> Option<Option<i32>> {
+        let topic = match self.topics.get_mut(record.topic) {
+            Some(topic) => topic,
+            None => {
+                self.want_metadata(now);
+                self.topics.entry(record.topic.clone()).or_default()
+            }
+        };
+        if let Some(error) = topic.refused.clone() {
+            self.refuse(record, error.class, error.message);
+            return Some(None);
+        }
+        let Some(count) = topic.partitions else {
+            let since = *topic.unknown_since.get_or_insert(now);
+            if now.saturating_sub(since) >= self.settings.max_block {
+                let patience = self.settings.max_block.as_millis();
+                let message = format!("Topic {} not present in metadata after {patience} ms.", record.topic);
+                self.refuse(record, "org.apache.kafka.common.errors.TimeoutException", message);
+                return Some(None);
+            }
+            return None;
+        };
+        match (record.partition, record.key) {
+            (Some(partition), _) if (0..count).contains(&partition) => Some(Some(partition)),
+            (Some(partition), _) => {
+                // Java waits for a partition that does not exist until `max.block.ms` is over; it may be added.
+                let since = *topic.narrow_since.get_or_insert(now);
+                if now.saturating_sub(since) < self.settings.max_block {
+                    self.want_metadata(now);
+                    return None;
+                }
+                topic.narrow_since = None;
+                let patience = self.settings.max_block.as_millis();
+                let message = format!(
+                    "Partition {partition} of topic {} with partition count {count} is not present in metadata after {patience} ms.",
+                    record.topic
+                );
+                self.refuse(record, "org.apache.kafka.common.errors.TimeoutException", message);
+                Some(None)
+            }
+            (None, Some(key)) if !self.settings.ignore_keys => Some(Some(partition_of(key, count))),
+            (None, _) => Some(Some(topic.sticky.next(count, size, self.settings.batch_bytes))),
+        }
+    }
+
+    fn push(
+        &mut self,
+        now: Duration,
+        wall_ms: i64,
+        place: &TopicPartition,
+        record: &Outgoing<'_>,
+        headers: &[HeaderRef<'_>],
+    ) {
+        let partition = match self.partitions.get_mut(place) {
+            Some(partition) => partition,
+            None => self.partitions.entry(place.clone()).or_default(),
+        };
+        let timestamp = record.timestamp.unwrap_or(wall_ms);
+        loop {
+            let open = partition.open.get_or_insert_with(|| Open {
+                builder: Builder::new(BuilderOptions {
+                    compression: self.settings.compression,
+                    level: self.settings.compression_level,
+                    target_bytes: self.settings.batch_bytes,
+                    expected_ratio: self.ratio,
+                }),
+                tickets: Tickets::new(),
+                since: now,
+                serial: next_after(&mut self.next_serial),
+            });
+            let before = open.builder.plain_len();
+            if open.builder.try_push(timestamp, record.key, record.value, headers) {
+                self.buffered += open.builder.plain_len() - before;
+                add_ticket(&mut open.tickets, record.ticket);
+                return;
+            }
+            if open.builder.is_empty() {
+                // A record that no batch holds; `max.request.size` is checked before, so it has been set beyond all reason.
+                partition.open = None;
+                self.refuse(
+                    record,
+                    "org.apache.kafka.common.errors.RecordTooLargeException",
+                    "The message is larger than any record batch.".to_owned(),
+                );
+                return;
+            }
+            finish(partition, &mut self.ratio, &mut self.buffered, &mut self.deliveries, place);
+        }
+    }
+
+    fn refuse(&mut self, record: &Outgoing<'_>, class: &'static str, message: String) {
+        let outcome = Err(DeliveryError { class, message });
+        self.deliveries.push_back(Delivery { tickets: record.ticket..record.ticket + 1, outcome });
+    }
+
+    /// What has become of records since the last call.
+    pub fn take_deliveries(&mut self) -> Vec<Delivery> {
+        self.deliveries.drain(..).collect()
+    }
+
+    /// Sends all that was taken so far without lingering, and marks how far that is, for [`Self::is_flushed`].
+    pub fn flush(&mut self, now: Duration, effects: &mut Vec<Effect>) -> Mark {
+        for (place, partition) in &mut self.partitions {
+            finish(partition, &mut self.ratio, &mut self.buffered, &mut self.deliveries, place);
+        }
+        self.advance(now, effects);
+        Mark(self.next_serial)
+    }
+
+    /// Whether everything before the mark has been told of.
+    pub fn is_flushed(&self, mark: Mark) -> bool {
+        // A partition's batches are in the order of their numbers.
+        let oldest = self.partitions.values().filter_map(|partition| {
+            let flying = partition.flying.iter().find_map(|flying| match flying {
+                Flying::Sent(packed, _) | Flying::Failed(packed) => Some(packed.serial),
+                Flying::Arrived => None,
+            });
+            let ready = || partition.ready.front().map(|packed| packed.serial);
+            flying.or_else(ready).or_else(|| partition.open.as_ref().map(|open| open.serial))
+        });
+        oldest.min().is_none_or(|oldest| oldest > mark.0)
+    }
+
+    /// Gives up all that has not been acknowledged. What is under way may arrive all the same.
+    pub fn abort(&mut self) {
+        let reason = DeliveryError {
+            class: "org.apache.kafka.common.KafkaException",
+            message: "Producer is closed forcefully.".to_owned(),
+        };
+        for (place, partition) in &mut self.partitions {
+            finish(partition, &mut self.ratio, &mut self.buffered, &mut self.deliveries, place);
+            let flying = partition.flying.drain(..).filter_map(|flying| match flying {
+                Flying::Sent(packed, _) | Flying::Failed(packed) => Some(packed),
+                Flying::Arrived => None,
+            });
+            for packed in flying.chain(partition.ready.drain(..)) {
+                give_up(packed, reason.clone(), &mut self.buffered, &mut self.deliveries);
+            }
+        }
+    }
+
+    /// How many partitions a topic has; none while that is not known, which is asked for then.
+    pub fn partitions_of(
+        &mut self,
+        now: Duration,
+        topic: &Arc<str>,
+        effects: &mut Vec<Effect>,
+    ) -> Option<Result<i32, DeliveryError>> {
+        let (known, failed) = match self.topics.get(topic) {
+            Some(topic) => (topic.partitions, topic.refused.clone()),
+            None => {
+                self.topics.insert(Arc::clone(topic), Topic::default());
+                (None, None)
+            }
+        };
+        if let Some(error) = failed {
+            return Some(Err(error));
+        }
+        if known.is_none() {
+            self.want_metadata(now);
+            self.advance(now, effects);
+        }
+        known.map(Ok)
+    }
+
+    /// Bytes of records that are neither acknowledged nor given up.
+    pub fn buffered(&self) -> usize {
+        self.buffered
+    }
+
+    /// Something happened.
+    pub fn step(&mut self, now: Duration, input: Input, effects: &mut Vec<Effect>) {
+        match input {
+            Input::Tick => {}
+            Input::Answer { id, response } => match self.asked.remove(&id) {
+                Some(Asked::Metadata) => self.metadata_answered(now, response, effects),
+                Some(Asked::ProducerId) => self.id_answered(now, response),
+                Some(Asked::Produce(places)) => self.produce_answered(now, id, &places, response, effects),
+                None => {}
+            },
+        }
+        self.advance(now, effects);
+    }
+
+    /// When [`Input::Tick`] has something to do though nothing happens.
+    pub fn next_deadline(&self, now: Duration) -> Option<Duration> {
+        let asks = |kind: fn(&Asked) -> bool| self.asked.values().any(kind);
+        let metadata_at = if self.metadata_wanted { self.metadata_at } else { self.metadata_stale_at };
+        let metadata = (!asks(|a| matches!(a, Asked::Metadata))).then_some(metadata_at);
+        let id = (self.needs_id() && !asks(|a| matches!(a, Asked::ProducerId))).then_some(self.id_at);
+        let unknown = self.topics.values().flat_map(|topic| [topic.unknown_since, topic.narrow_since]).flatten();
+        let unknown = unknown.map(|since| since.saturating_add(self.settings.max_block));
+        let partitions = self.partitions.values().flat_map(|partition| {
+            let linger = partition.open.as_ref().map(|open| open.since.saturating_add(self.settings.linger));
+            let retry = (!partition.ready.is_empty()).then_some(partition.retry_at);
+            let expiry = partition.ready.front().map(|p| p.created.saturating_add(self.settings.delivery_timeout));
+            [linger, retry, expiry].into_iter().flatten()
+        });
+        let all = [metadata, id].into_iter().flatten().chain(unknown).chain(partitions);
+        all.filter(|at| *at > now && *at < Duration::MAX).min()
+    }
+
+    /// Sends what can be sent.
+    fn advance(&mut self, now: Duration, effects: &mut Vec<Effect>) {
+        let before = self.deliveries.len();
+        self.expire(now);
+        self.ask_metadata(now, effects);
+        self.ask_id(now, effects);
+        self.produce(now, effects);
+        if self.deliveries.len() > before {
+            effects.push(Effect::Wake);
+        }
+    }
+
+    fn request(&mut self, asked: Asked, to: Target, request: RequestKind, effects: &mut Vec<Effect>) -> RequestId {
+        self.next_request += 1;
+        let id = RequestId(self.next_request);
+        self.asked.insert(id, asked);
+        let timeout = self.settings.request_timeout;
+        effects.push(Effect::Send { id, to, request: Box::new(request), timeout });
+        id
+    }
+
+    fn backoff(&self, failures: u32) -> Duration {
+        let wait = self.settings.retry_backoff.saturating_mul(1 << failures.min(MAX_DOUBLINGS));
+        wait.min(self.settings.retry_backoff_max)
+    }
+}

@@ -1,0 +1,230 @@
+//! What is sent when, and what an answer means for the batches that it is about.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use kafka_protocol::ResponseError;
+use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
+use kafka_protocol::messages::produce_response::PartitionProduceResponse;
+use kafka_protocol::messages::{ProduceRequest, ProduceResponse, RequestKind, ResponseKind, TopicName};
+use kafka_protocol::protocol::StrBytes;
+
+use super::partition::{Flying, Packed, deliver, finish, give_up, split};
+use super::verdict::{Verdict, delivery_error, verdict};
+use super::{Asked, Effect, ProducerCore};
+use crate::batch::{NO_SEQUENCE, Stamp, sequence_after};
+use crate::consumer::TopicPartition;
+use crate::group::{RequestId, Unanswered};
+use crate::net::Target;
+use crate::producer::{DeliveryError, Settings};
+
+/// Most bytes of one request besides its first batch.
+const REQUEST_BYTES: usize = 8 << 20;
+
+impl ProducerCore {
+    /// Gives up what has waited too long.
+    pub(super) fn expire(&mut self, now: Duration) {
+        let timeout = self.settings.delivery_timeout;
+        for (place, partition) in &mut self.partitions {
+            if partition.open.as_ref().is_some_and(|open| open.since.saturating_add(timeout) <= now) {
+                finish(partition, &mut self.ratio, &mut self.buffered, &mut self.deliveries, place);
+            }
+            // What was sent and may be in the topic waits for its answer.
+            while let Some(packed) =
+                partition.ready.pop_front_if(|packed| packed.created.saturating_add(timeout) <= now)
+            {
+                let count = packed.batch.record_count();
+                let message = format!(
+                    "Expiring {count} record(s) for {place}:{} ms has passed since batch creation",
+                    now.saturating_sub(packed.created).as_millis()
+                );
+                let class = "org.apache.kafka.common.errors.TimeoutException";
+                give_up(packed, DeliveryError { class, message }, &mut self.buffered, &mut self.deliveries);
+            }
+        }
+    }
+
+    pub(super) fn produce(&mut self, now: Duration, effects: &mut Vec<Effect>) {
+        if self.settings.idempotent && self.producer.is_none() {
+            return;
+        }
+        let renews = self.renews();
+        loop {
+            // One request a broker takes one batch of each of its partitions; as long as something leaves, there may be more.
+            let mut requests: BTreeMap<i32, Vec<(TopicPartition, Bytes)>> = BTreeMap::new();
+            let mut sizes: BTreeMap<i32, usize> = BTreeMap::new();
+            let mut leaving: Vec<(TopicPartition, Packed)> = Vec::new();
+            let mut leaderless = false;
+            for (place, partition) in &mut self.partitions {
+                if !partition.may_send(now, &self.settings) || (renews && !partition.repeats()) {
+                    continue;
+                }
+                let Some(&leader) = self.topics.get(&place.topic).and_then(|topic| topic.leaders.get(&place.partition))
+                else {
+                    leaderless = true;
+                    continue;
+                };
+                if partition.ready.is_empty() {
+                    finish(partition, &mut self.ratio, &mut self.buffered, &mut self.deliveries, place);
+                }
+                let size = sizes.entry(leader).or_default();
+                let fits = |packed: &mut Packed| *size == 0 || *size + packed.batch.len() <= REQUEST_BYTES;
+                let Some(mut packed) = partition.ready.pop_front_if(fits) else { continue };
+                packed.alone = packed.sequence.is_some();
+                let stamp = self.producer.map_or(Stamp::NONE, |(producer_id, producer_epoch)| {
+                    let base_sequence = packed.sequence.unwrap_or(partition.next_sequence);
+                    Stamp { producer_id, producer_epoch, base_sequence, transactional: false }
+                });
+                if packed.sequence.is_none() && stamp.base_sequence != NO_SEQUENCE {
+                    packed.sequence = Some(stamp.base_sequence);
+                    partition.next_sequence = sequence_after(stamp.base_sequence, packed.batch.record_count());
+                    packed.batch.stamp(stamp);
+                }
+                let bytes = packed.batch.seal();
+                *size += bytes.len();
+                requests.entry(leader).or_default().push((place.clone(), bytes));
+                leaving.push((place.clone(), packed));
+            }
+            if leaderless {
+                self.want_metadata(now);
+                self.ask_metadata(now, effects);
+            }
+            if requests.is_empty() {
+                return;
+            }
+            let mut carriers: BTreeMap<TopicPartition, RequestId> = BTreeMap::new();
+            for (leader, batches) in requests {
+                let places: Vec<_> = batches.iter().map(|(place, _)| place.clone()).collect();
+                let request = RequestKind::Produce(produce_request(&self.settings, batches));
+                let id = self.request(Asked::Produce(places.clone()), Target::Node(leader), request, effects);
+                carriers.extend(places.into_iter().map(|place| (place, id)));
+            }
+            for (place, packed) in leaving {
+                if let (Some(partition), Some(id)) = (self.partitions.get_mut(&place), carriers.get(&place)) {
+                    partition.flying.push_back(Flying::Sent(packed, *id));
+                }
+            }
+        }
+    }
+
+    pub(super) fn produce_answered(
+        &mut self,
+        now: Duration,
+        id: RequestId,
+        places: &[TopicPartition],
+        response: Result<ResponseKind, Unanswered>,
+        effects: &mut Vec<Effect>,
+    ) {
+        let response = match response {
+            Ok(ResponseKind::Produce(response)) => Some(response),
+            _ => None,
+        };
+        for place in places {
+            let answer = response.as_ref().and_then(|response| find(response, place));
+            self.batch_answered(now, id, place, answer);
+        }
+        effects.push(Effect::Wake);
+    }
+
+    /// What became of the batch that request `id` carried to a partition; without an answer it may be there or not.
+    pub(super) fn batch_answered(
+        &mut self,
+        now: Duration,
+        id: RequestId,
+        place: &TopicPartition,
+        answer: Option<&PartitionProduceResponse>,
+    ) {
+        let failures = self.partitions.get(place).map_or(0, |partition| partition.failures);
+        let retry_at = now.saturating_add(self.backoff(failures));
+        let Some(partition) = self.partitions.get_mut(place) else { return };
+        let carried = |flying: &Flying| matches!(flying, Flying::Sent(_, request) if *request == id);
+        let Some(at) = partition.flying.iter().position(carried) else { return };
+        let Some(slot) = partition.flying.get_mut(at) else { return };
+        let Flying::Sent(packed, _) = std::mem::replace(slot, Flying::Arrived) else { return };
+        let error = match answer {
+            Some(answer) => ResponseError::try_from_code(answer.error_code),
+            None => Some(ResponseError::NetworkException),
+        };
+        match verdict(error, packed.alone, packed.batch.record_count()) {
+            Verdict::Delivered => {
+                partition.failures = 0;
+                partition.introduced = true;
+                let base = answer.map_or(-1, |answer| answer.base_offset);
+                deliver(packed, place, base, &mut self.buffered, &mut self.deliveries);
+            }
+            Verdict::Retry { metadata } => {
+                partition.flying[at] = Flying::Failed(packed);
+                partition.retry_at = retry_at;
+                partition.failures = partition.failures.saturating_add(1);
+                if metadata {
+                    self.want_metadata(now);
+                }
+            }
+            Verdict::Renew => {
+                // It was sent alone: neither it nor what was sent behind it has arrived.
+                let waiting = partition.ready.iter_mut().filter(|waiting| waiting.sequence.is_some());
+                waiting.for_each(|waiting| waiting.behind_gap = true);
+                partition.flying[at] = Flying::Failed(Packed { behind_gap: true, ..packed });
+                partition.retry_at = retry_at;
+                partition.failures = partition.failures.saturating_add(1);
+                partition.broken = true;
+                self.fenced |= error == Some(ResponseError::InvalidProducerEpoch);
+            }
+            Verdict::Split => {
+                let (first, second) = split(packed, self.settings.compression_level);
+                partition.flying[at] = Flying::Failed(first);
+                if let Some(second) = second {
+                    partition.flying.insert(at + 1, Flying::Failed(second));
+                }
+            }
+            Verdict::GiveUp => {
+                // Sent for the first time it is not there, and nothing behind it. Otherwise an earlier try may have arrived; the broker will say.
+                if !packed.alone {
+                    partition.broken = true;
+                    for behind in partition.flying.iter_mut().skip(at) {
+                        if let Flying::Sent(packed, _) | Flying::Failed(packed) = behind {
+                            packed.behind_gap = true;
+                        }
+                    }
+                }
+                let mut reason = delivery_error(error.unwrap_or(ResponseError::UnknownServerError), &place.topic);
+                if let Some(message) = answer.and_then(|answer| answer.error_message.as_ref()) {
+                    reason.message = message.to_string();
+                }
+                give_up(packed, reason, &mut self.buffered, &mut self.deliveries);
+            }
+        }
+        if let Some(partition) = self.partitions.get_mut(place) {
+            partition.land();
+        }
+    }
+}
+
+fn produce_request(settings: &Settings, batches: Vec<(TopicPartition, Bytes)>) -> ProduceRequest {
+    let mut topics: Vec<TopicProduceData> = Vec::new();
+    let mut names: BTreeSet<Arc<str>> = BTreeSet::new();
+    for (place, bytes) in batches {
+        let data = PartitionProduceData::default().with_index(place.partition).with_records(Some(bytes));
+        // Partitions come in the order of their topics.
+        if names.insert(place.topic.clone()) {
+            let name = TopicName(StrBytes::from_string(place.topic.to_string()));
+            topics.push(TopicProduceData::default().with_name(name));
+        }
+        if let Some(topic) = topics.last_mut() {
+            topic.partition_data.push(data);
+        }
+    }
+    let timeout_ms = i32::try_from(settings.request_timeout.as_millis()).unwrap_or(i32::MAX);
+    ProduceRequest::default()
+        .with_transactional_id(None)
+        .with_acks(settings.acks)
+        .with_timeout_ms(timeout_ms)
+        .with_topic_data(topics)
+}
+
+fn find<'a>(response: &'a ProduceResponse, place: &TopicPartition) -> Option<&'a PartitionProduceResponse> {
+    let topic = response.responses.iter().find(|topic| topic.name.as_str() == &*place.topic)?;
+    topic.partition_responses.iter().find(|partition| partition.index == place.partition)
+}
