@@ -7,6 +7,7 @@
 mod levels;
 
 use crate::rest::{LogLevel, Loggers};
+use crate::screen::Above;
 use levels::Levels;
 use std::io::IsTerminal;
 use std::sync::{Arc, OnceLock};
@@ -25,7 +26,7 @@ pub(crate) fn init(default: LogLevel) {
     let text = std::env::var(VARIABLE).unwrap_or_default();
     let unknown: Vec<&str> = text.split(',').map(str::trim).filter(|part| !levels.configure(part)).collect();
     let lines = tracing_subscriber::fmt::layer()
-        .with_writer(std::io::stderr)
+        .with_writer(Above::default)
         .with_ansi(std::io::stderr().is_terminal())
         .with_filter(levels.filter());
     // Only tests could have started it before, and then what they started holds.

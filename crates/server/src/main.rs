@@ -5,9 +5,11 @@
 
 mod catalogue;
 mod cli;
+mod dev;
 mod logging;
 mod process;
 mod rest;
+mod screen;
 mod standalone;
 
 use std::process::ExitCode;

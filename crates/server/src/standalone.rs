@@ -4,7 +4,7 @@
 //! second worker fails at once; the cluster is asked for its id, so that a broker that is away is said at start and not by every task.
 
 use crate::cli::Failure;
-use crate::rest::{self, RestConfig, RestServer};
+use crate::rest::{self, Bound, RestConfig, RestServer};
 use crate::{catalogue, logging};
 use kurier_api::config::Props;
 use kurier_kafka::admin::{Admin, AdminConfig};
@@ -39,7 +39,7 @@ pub(crate) struct Standalone {
 
 impl Standalone {
     /// Starts a worker without connectors.
-    pub(crate) async fn start(config: &StandaloneConfig) -> Result<Self, Failure> {
+    pub(crate) async fn start(config: &StandaloneConfig, bound: Bound) -> Result<Self, Failure> {
         raise_open_files();
         for (key, meant) in config.unknown_keys() {
             let meant = meant.map_or_else(String::new, |meant| format!("; did you mean `{meant}`?"));
@@ -51,11 +51,6 @@ impl Standalone {
         let resolver = Arc::new(ConfigResolver::new(&registry, props)?);
         let json = registry.converter(JSON).ok_or_else(|| Failure::new("the JSON converter is not compiled in"))?;
         let offsets = Arc::new(FileOffsetStore::open(config.offsets_file(), &**json)?);
-        let rest_config = RestConfig::from_settings(|key| props.get(key).map(String::as_str))?;
-        let bound = rest::bind(rest_config).await.map_err(|error| {
-            let failure = Failure::from(error);
-            Failure::new(format!("{failure}; choose another port in `listeners`, or stop what uses this one"))
-        })?;
         let kafka_cluster_id = cluster_id(props).await?;
         let runtime = Handle::current();
         let (reports, events) = mpsc::unbounded_channel();
@@ -117,6 +112,15 @@ impl Standalone {
         let herder = self.herder.shutdown();
         tokio::join!(self.rest.stop(), herder);
     }
+}
+
+/// Takes the ports of REST.
+pub(crate) async fn bind(config: &StandaloneConfig) -> Result<Bound, Failure> {
+    let rest_config = RestConfig::from_settings(|key| config.props().get(key).map(String::as_str))?;
+    rest::bind(rest_config).await.map_err(|error| {
+        let failure = Failure::from(error);
+        Failure::new(format!("{failure}; choose another port in `listeners`, or stop what uses this one"))
+    })
 }
 
 /// What `GET /` shows as commit: Kurier's version, for there is no commit of Apache Kafka in it.

@@ -3,9 +3,14 @@
 //! One module a command. `docs/commands.md` is written from the declarations here ([`docs`]). Exit codes are in [`Failure`].
 
 mod broker;
+mod connector;
+mod dev;
 mod docs;
 mod failure;
+mod rest_client;
 mod standalone;
+mod table;
+mod topic;
 
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
@@ -13,6 +18,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 pub(crate) use failure::Failure;
+pub(crate) use table::table;
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -38,10 +44,16 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Run a broker and a worker in one process, for development.
+    Dev(dev::DevArgs),
     /// Run a worker of its own, with the files that connect-standalone.sh takes.
     Standalone(standalone::StandaloneArgs),
     /// Run a single-node Kafka broker for development.
     Broker(broker::BrokerArgs),
+    /// Operate the connectors of a running worker.
+    Connector(connector::ConnectorArgs),
+    /// Look at topics and their records.
+    Topic(topic::TopicArgs),
     /// Print a script that completes commands and options in a shell.
     #[command(after_help = "Example:\n  kurier completions bash > ~/.local/share/bash-completion/completions/kurier")]
     Completions {
@@ -49,8 +61,8 @@ enum Command {
         shell: Shell,
     },
     /// Print docs/commands.md.
-    #[command(hide = true)]
-    CommandDocs,
+    #[command(name = "command-docs", hide = true)]
+    Docs,
 }
 
 /// How an answer is written.
@@ -66,10 +78,13 @@ pub(crate) enum Output {
 /// Runs what the command line asks for.
 pub(crate) fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
+        Command::Dev(args) => dev::run(args),
         Command::Standalone(args) => standalone::run(&args),
         Command::Broker(args) => broker::run(args),
+        Command::Connector(args) => connector::run(args),
+        Command::Topic(args) => topic::run(args),
         Command::Completions { shell } => completions(shell),
-        Command::CommandDocs => print(&docs::markdown(Cli::command())),
+        Command::Docs => print(&docs::markdown(Cli::command())),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

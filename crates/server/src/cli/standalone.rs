@@ -2,7 +2,7 @@
 
 use super::Failure;
 use crate::rest::LogLevel;
-use crate::standalone::Standalone;
+use crate::standalone::{self, Standalone};
 use crate::{logging, process};
 use clap::Args;
 use kurier_runtime::config::standalone::StandaloneConfig;
@@ -34,8 +34,9 @@ pub(super) fn run(args: &StandaloneArgs) -> Result<(), Failure> {
     let config = StandaloneConfig::read(&args.worker)?;
     process::block_on(async {
         let mut stop = process::StopSignals::listen()?;
+        let bound = standalone::bind(&config).await?;
         let started = tokio::select! {
-            started = Standalone::start(&config) => started?,
+            started = Standalone::start(&config, bound) => started?,
             () = stop.wait() => return Ok(()),
         };
         let created = tokio::select! {
