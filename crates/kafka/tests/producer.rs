@@ -10,10 +10,12 @@ use futures::future::BoxFuture;
 use kafka_protocol::messages::{RequestKind, ResponseKind};
 use kurier_broker::{Broker, BrokerConfig, Data, RunningBroker};
 use kurier_harness::{ApacheKafka, skip_without_java};
+use kurier_kafka::admin::{Admin, AdminConfig};
 use kurier_kafka::batch::Scratch;
 use kurier_kafka::consumer::core::{Broker as Node, Target};
 use kurier_kafka::consumer::{Consumer, ConsumerConfig, TcpTransport, Transport, TransportError};
 use kurier_kafka::producer::{Destination, ProduceBatch, Producer, ProducerConfig};
+use kurier_kafka::topic_log::NewTopic;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -210,6 +212,11 @@ fn on_apache_kafka_as_on_our_own_broker() {
     runtime.block_on(async {
         each_compression(&broker.address(), 1).await;
         over_a_lossy_network(&broker.address(), 1).await;
+        let admin = Admin::new(AdminConfig::parse(&properties(&broker.address(), &[])).unwrap());
+        let config = std::iter::once(("cleanup.policy".to_owned(), "compact".to_owned())).collect();
+        let table = NewTopic { name: "table".to_owned(), partitions: 1, replication_factor: 1, config };
+        admin.create_topic(&table).await.unwrap();
+        refused_in_company(&broker.address(), "table").await;
     });
 }
 
@@ -353,4 +360,32 @@ fn a_shutdown_gives_up_what_nobody_takes() {
         let told = delivered(&producer, 1).await;
         assert_eq!(told[&7].clone().unwrap_err(), "Producer is closed forcefully.");
     });
+}
+
+#[test]
+fn records_of_a_batch_that_was_refused_are_told_why() {
+    let table = vec![("cleanup.policy".to_owned(), "compact".to_owned())];
+    run_with(BrokerConfig { topic_defaults: table, ..BrokerConfig::default() }, async |broker| {
+        refused_in_company(broker.address(), "table").await;
+    });
+}
+
+/// Of three records in one batch, a table does not take the one that has no key.
+async fn refused_in_company(broker: &str, table: &str) {
+    let producer = Producer::new(config(broker, &[("linger.ms", "3600000")]));
+    let (mut batch, table) = (ProduceBatch::default(), Arc::from(table));
+    for (ticket, key) in [(0, Some("k")), (1, None), (2, Some("k"))] {
+        add(&mut batch, ticket, &table, Some(0), key);
+    }
+    producer.send(&mut batch).await.unwrap();
+    producer.flush().await;
+    let told = producer.take_deliveries();
+    let told: Vec<_> = told.iter().map(|told| (told.tickets.clone(), told.outcome.clone().unwrap_err())).collect();
+    assert_eq!(told.iter().map(|told| told.0.clone()).collect::<Vec<_>>(), [0..1, 1..2, 2..3]);
+    assert_eq!(told[1].1.class, "org.apache.kafka.common.InvalidRecordException");
+    assert!(told[1].1.message.starts_with("Compacted topic cannot accept message without key"), "{told:?}");
+    for company in [0, 2] {
+        assert_eq!(told[company].1.class, "org.apache.kafka.common.KafkaException");
+        assert!(told[company].1.message.contains("part of a batch"), "{told:?}");
+    }
 }

@@ -190,6 +190,8 @@ impl ProducerCore {
             }
         };
         if let Some(error) = topic.refused.clone() {
+            // Somebody may have mended it since.
+            self.want_metadata(now);
             self.refuse(record, error.class, error.message);
             return Some(None);
         }

@@ -1,6 +1,6 @@
 //! The batches of one partition: open, finished, under way; how they are begun, ended, divided and told of.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use crate::batch::{Builder, EncodedBatch, Scratch, sequence_after};
@@ -191,6 +191,25 @@ pub(super) fn give_up(
 ) {
     *buffered = buffered.saturating_sub(packed.batch.plain_len());
     deliveries.extend(packed.tickets.into_iter().map(|tickets| Delivery { tickets, outcome: Err(reason.clone()) }));
+}
+
+/// Gives up a batch of which some records are to blame; the others were only in their company.
+pub(super) fn give_up_each(
+    packed: Packed,
+    wrong: &BTreeMap<u64, DeliveryError>,
+    buffered: &mut usize,
+    deliveries: &mut VecDeque<Delivery>,
+) {
+    *buffered = buffered.saturating_sub(packed.batch.plain_len());
+    let company = DeliveryError {
+        class: "org.apache.kafka.common.KafkaException",
+        message: "Failed to append record because it was part of a batch which had one more more invalid records"
+            .to_owned(),
+    };
+    for (at, ticket) in (0..).zip(packed.tickets.into_iter().flatten()) {
+        let reason = wrong.get(&at).unwrap_or(&company).clone();
+        deliveries.push_back(Delivery { tickets: ticket..ticket + 1, outcome: Err(reason) });
+    }
 }
 
 /// Divides a batch that the broker finds too large.

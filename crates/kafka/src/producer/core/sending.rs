@@ -11,7 +11,7 @@ use kafka_protocol::messages::produce_response::PartitionProduceResponse;
 use kafka_protocol::messages::{ProduceRequest, ProduceResponse, RequestKind, ResponseKind, TopicName};
 use kafka_protocol::protocol::StrBytes;
 
-use super::partition::{Flying, Packed, deliver, finish, give_up, split};
+use super::partition::{Flying, Packed, deliver, finish, give_up, give_up_each, split};
 use super::verdict::{Verdict, delivery_error, verdict};
 use super::{Asked, Effect, ProducerCore};
 use crate::batch::{NO_SEQUENCE, Stamp, sequence_after};
@@ -193,7 +193,12 @@ impl ProducerCore {
                 if let Some(message) = answer.and_then(|answer| answer.error_message.as_ref()) {
                     reason.message = message.to_string();
                 }
-                give_up(packed, reason, &mut self.buffered, &mut self.deliveries);
+                let wrong = answer.map(|answer| record_errors(answer, &reason)).unwrap_or_default();
+                if wrong.is_empty() {
+                    give_up(packed, reason, &mut self.buffered, &mut self.deliveries);
+                } else {
+                    give_up_each(packed, &wrong, &mut self.buffered, &mut self.deliveries);
+                }
             }
         }
         if let Some(partition) = self.partitions.get_mut(place) {
@@ -222,6 +227,16 @@ fn produce_request(settings: &Settings, batches: Vec<(TopicPartition, Bytes)>) -
         .with_acks(settings.acks)
         .with_timeout_ms(timeout_ms)
         .with_topic_data(topics)
+}
+
+/// The records that are to blame for a batch's refusal, by their place in it, where the broker says so.
+fn record_errors(answer: &PartitionProduceResponse, reason: &DeliveryError) -> BTreeMap<u64, DeliveryError> {
+    let errors = answer.record_errors.iter().filter_map(|error| {
+        let message = error.batch_index_error_message.as_ref().or(answer.error_message.as_ref());
+        let message = message.map_or_else(|| reason.message.clone(), ToString::to_string);
+        Some((u64::try_from(error.batch_index).ok()?, DeliveryError { class: reason.class, message }))
+    });
+    errors.collect()
 }
 
 fn find<'a>(response: &'a ProduceResponse, place: &TopicPartition) -> Option<&'a PartitionProduceResponse> {
