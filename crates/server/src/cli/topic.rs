@@ -342,7 +342,8 @@ mod tests {
 
     #[test]
     fn records_are_shown_without_loss() {
-        let cases: [(Option<&[u8]>, Option<&[u8]>, &str, &str); 3] = [
+        type Case = (Option<&'static [u8]>, Option<&'static [u8]>, &'static str, &'static str);
+        let cases: [Case; 3] = [
             (None, Some(b"{\"a\":1}"), "null\t{\"a\":1}", r#""key":null,"value":"{\"a\":1}""#),
             (Some(b"k"), None, "k\tnull", r#""key":"k","value":null"#),
             (Some(b"\xff"), Some(b""), "\\xff\t", r#""key_base64":"/w==","value":"""#),
