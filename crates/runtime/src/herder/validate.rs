@@ -497,12 +497,12 @@ fn count(infos: &ConfigInfos) -> usize {
 /// Puts references back where secrets were.
 fn hide_resolved(raw: &RawConfig, resolved: &RawConfig, infos: &mut ConfigInfos) {
     for value in infos.configs.iter_mut().filter_map(|info| info.value.as_mut()) {
-        if let (Some(Some(before)), Some(Some(after))) = (raw.get(&value.name), resolved.get(&value.name)) {
-            if before != after {
-                value.value = value.value.as_ref().map(|_| before.clone());
-                for error in &mut value.errors {
-                    *error = error.replace(after.as_str(), before);
-                }
+        if let (Some(Some(before)), Some(Some(after))) = (raw.get(&value.name), resolved.get(&value.name))
+            && before != after
+        {
+            value.value = value.value.as_ref().map(|_| before.clone());
+            for error in &mut value.errors {
+                *error = error.replace(after.as_str(), before);
             }
         }
     }

@@ -117,7 +117,7 @@ impl Registry {
             })
             .collect();
         if named.len() > 1 {
-            let found = named.iter().map(|c| describe(c)).collect::<Vec<_>>().join(", ");
+            let found = named.iter().map(describe).collect::<Vec<_>>().join(", ");
             return Err(ConnectError::connect(format!(
                 "More than one connector matches alias {class_or_alias}. Please use full package and class name instead. \
                  Classes found: {found}"
