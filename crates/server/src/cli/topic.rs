@@ -5,10 +5,12 @@
 
 use super::{Failure, Output, key_value, table};
 use crate::rest::LogLevel;
-use crate::{logging, process};
+use crate::{dev, logging, process};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use clap::{Args, Subcommand};
+use kurier_broker::{Broker, BrokerConfig, RunningBroker};
+use kurier_broker::{Broker, BrokerConfig, RunningBroker};
 use kurier_kafka::admin::{Admin, AdminConfig};
 use kurier_kafka::batch::{RecordRef, Scratch};
 use kurier_kafka::consumer::{Consumer, ConsumerConfig, Isolation, OffsetSpec, TopicPartition};
@@ -18,6 +20,8 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::Write as _;
+use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 const AFTER_HELP: &str = "\
@@ -28,6 +32,8 @@ Examples:
   kurier topic print orders --follow --keys                  go on with what comes, Ctrl-C ends it
   kurier topic print orders-dead-letters --headers           with the reasons in the headers
   kurier topic print orders --output json | jq .value        partition, offset, time, key, value, headers
+  kurier topic print orders --data .kurier                   what a `kurier dev` has left behind
+  kurier topic print orders --data .kurier                   what a `kurier dev` that has ended left behind
   kurier topic --bootstrap-server kafka:9092 list --internal";
 
 /// How long a cluster may take to answer; a person waits for it.
@@ -50,6 +56,12 @@ pub(super) struct TopicArgs {
         value_name = "HOST:PORT,…"
     )]
     bootstrap_server: String,
+    /// Look into the data folder of a `kurier dev` or `kurier broker` that does not run.
+    #[arg(long, global = true, value_name = "DIR", conflicts_with = "bootstrap_server")]
+    data: Option<PathBuf>,
+    /// Data folder of a `kurier dev` or `kurier broker` that does not run now.
+    #[arg(long, global = true, value_name = "DIR", conflicts_with = "bootstrap_server")]
+    data: Option<PathBuf>,
     /// A setting of the Kafka client; may be repeated.
     #[arg(long, global = true, value_name = "KEY=VALUE", value_parser = key_value)]
     property: Vec<(String, String)>,
@@ -104,8 +116,13 @@ pub(super) fn run(args: TopicArgs) -> Result<(), Failure> {
     logging::init(LogLevel::Warn);
     process::block_on(async {
         let mut stop = process::StopSignals::listen()?;
+        let own = match &args.data {
+            Some(data) => Some(Broker::start(BrokerConfig::in_dir(dev::broker_folder(data)?)).await?),
+            None => None,
+        };
+        let servers = own.as_ref().map_or(args.bootstrap_server.as_str(), RunningBroker::address);
         let mut props: BTreeMap<String, String> = BTreeMap::from([
-            ("bootstrap.servers".to_owned(), args.bootstrap_server.clone()),
+            ("bootstrap.servers".to_owned(), servers.to_owned()),
             ("default.api.timeout.ms".to_owned(), API_TIMEOUT_MS.to_owned()),
         ]);
         props.extend(args.property);
@@ -115,10 +132,14 @@ pub(super) fn run(args: TopicArgs) -> Result<(), Failure> {
                 TopicCommand::Print(wanted) => print_records(&props, &wanted, args.output).await,
             }
         };
-        tokio::select! {
+        let outcome = tokio::select! {
             outcome = work => outcome,
             () = stop.wait() => Ok(()),
+        };
+        if let Some(broker) = own {
+            broker.stop().await?;
         }
+        outcome
     })
 }
 

@@ -32,9 +32,13 @@ const DRAW_EVERY: Duration = Duration::from_millis(500);
 const LINES_EVERY: Duration = Duration::from_secs(2);
 /// Offsets are committed so often, that the end is seen soon.
 const FLUSH_INTERVAL_MS: &str = "250";
+/// Where the broker's files are in the data folder.
+pub(crate) const BROKER_FOLDER: &str = "broker";
 /// The usual ports; others are taken where these are in use.
 const BROKER_PORT: u16 = 9092;
 const REST_PORT: u16 = 8083;
+/// The broker's part of the data folder.
+const BROKER_FOLDER: &str = "broker";
 /// Columns of a terminal that does not say how many it has.
 const DEFAULT_WIDTH: usize = 100;
 
@@ -99,9 +103,19 @@ pub(crate) fn run(options: &DevOptions) -> Result<(), Failure> {
     })
 }
 
+/// Where the broker's files are in the data folder of `kurier dev` or `kurier broker`. Looking creates none.
+pub(crate) fn broker_folder(data: &Path) -> Result<PathBuf, Failure> {
+    let inside = data.join(BROKER_FOLDER);
+    let folder = if inside.is_dir() { inside } else { data.to_owned() };
+    if folder.is_dir() {
+        return Ok(folder);
+    }
+    Err(Failure::new(format!("there is no data folder {}", data.display())))
+}
+
 /// The broker on its usual port, or on a free one where that is taken.
 async fn start_broker(data: &Path) -> Result<RunningBroker, Failure> {
-    let config = BrokerConfig { port: BROKER_PORT, ..BrokerConfig::in_dir(data.join("broker")) };
+    let config = BrokerConfig { port: BROKER_PORT, ..BrokerConfig::in_dir(data.join(BROKER_FOLDER)) };
     let started = match Broker::start(config.clone()).await {
         Err(StartError::Listen { source, .. }) if source.kind() == ErrorKind::AddrInUse => {
             Broker::start(BrokerConfig { port: 0, ..config }).await
@@ -267,7 +281,13 @@ impl Watch<'_> {
             })
             .collect();
         let topics = sample::topics(self.admin).await?;
-        Ok(Summary { connectors, topics, data: view::quoted(&options.data.display().to_string()) })
+        let program = std::env::args().next().unwrap_or_else(|| "kurier".to_owned());
+        Ok(Summary {
+            connectors,
+            topics,
+            program: view::quoted(&program),
+            data: view::quoted(&options.data.display().to_string()),
+        })
     }
 }
 

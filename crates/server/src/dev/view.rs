@@ -123,7 +123,8 @@ pub(super) fn changes(now: &Sample, before: Option<&Sample>) -> String {
 pub(super) struct Summary {
     pub(super) connectors: Vec<Line>,
     pub(super) topics: Vec<TopicSample>,
-    /// The data folder, as a shell takes it.
+    /// How this program was called, and the data folder, as a shell takes them.
+    pub(super) program: String,
     pub(super) data: String,
 }
 
@@ -188,7 +189,13 @@ impl Summary {
             }
             for topic in &self.topics {
                 let headers = if topic.is_dead_letters(self) { " --headers" } else { "" };
-                let _ = writeln!(text, "  kurier topic print {}{headers} --data {}", quoted(&topic.name), self.data);
+                let _ = writeln!(
+                    text,
+                    "  {} topic print {}{headers} --data {}",
+                    self.program,
+                    quoted(&topic.name),
+                    self.data
+                );
             }
         }
         text
