@@ -449,9 +449,10 @@ fn check(seed: u64, weather: Weather, settings: Settings, records: u64) {
     }
 }
 
-fn settings() -> Settings {
+fn settings(seed: u64) -> Settings {
     Settings {
         batch_bytes: 400,
+        backlog_batch_bytes: [0, 0, 700, 2_000][seed as usize / 4 % 4],
         linger: Duration::from_millis(2),
         buffer_bytes: 20_000,
         retry_backoff: Duration::from_millis(5),
@@ -475,7 +476,7 @@ fn every_record_arrives_once_and_in_order() {
         let weather =
             Weather { breaks, refusals: [0, 30, 150][seed as usize % 3], moves: seed % 5 * 4, invalid: 0, late: true };
         let compression = if seed % 7 == 0 { Compression::Lz4 } else { Compression::None };
-        check(seed, weather, Settings { compression, ..settings() }, 600);
+        check(seed, weather, Settings { compression, ..settings(seed) }, 600);
     }
 }
 
@@ -486,6 +487,6 @@ fn records_that_are_given_up_harm_no_others() {
         let weather =
             Weather { breaks, refusals: [0, 30, 150][seed as usize % 3], moves: seed % 5 * 4, invalid: 4, late: false };
         let delivery_timeout = Duration::from_millis([30, 100, 1_000][seed as usize % 3]);
-        check(seed, weather, Settings { delivery_timeout, ..settings() }, 600);
+        check(seed, weather, Settings { delivery_timeout, ..settings(seed) }, 600);
     }
 }

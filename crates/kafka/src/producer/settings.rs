@@ -32,6 +32,11 @@ const UNUSED: &[&str] = &[
     "value.serializer",
 ];
 
+/// Java's default of `batch.size`.
+const DEFAULT_BATCH_BYTES: usize = 16 << 10;
+/// See [`Settings::backlog_batch_bytes`]. A quarter of what a broker takes without being told to take more.
+const BACKLOG_BATCH_BYTES: usize = 256 << 10;
+
 /// Settings of a producer, parsed. The keys are those of Java's `ProducerConfig`.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -41,6 +46,9 @@ pub struct Settings {
     pub idempotent: bool,
     /// `batch.size`.
     pub batch_bytes: usize,
+    /// What a batch may grow to while it could not be sent anyway, because as many as may fly do. Not a setting of Java's, which then makes more batches
+    /// of `batch.size`; fewer requests are what makes a producer fast. `batch.size` below Java's default switches it off.
+    pub backlog_batch_bytes: usize,
     /// `linger.ms`.
     pub linger: Duration,
     /// `buffer.memory`.
@@ -74,7 +82,8 @@ impl Default for Settings {
         Self {
             acks: -1,
             idempotent: true,
-            batch_bytes: 16 << 10,
+            batch_bytes: DEFAULT_BATCH_BYTES,
+            backlog_batch_bytes: BACKLOG_BATCH_BYTES,
             linger: Duration::from_millis(5),
             buffer_bytes: 32 << 20,
             compression: Compression::None,
@@ -144,10 +153,12 @@ impl ProducerConfig {
             keys.refuse("transactional.id", id, "this client does not speak transactions yet");
         }
         let max_in_flight = bytes(keys.number("max.in.flight.requests.per.connection", 5, 1)).min(5);
+        let batch_bytes = bytes(keys.number("batch.size", defaults.batch_bytes as i32, 0));
         let settings = Settings {
             acks,
             idempotent,
-            batch_bytes: bytes(keys.number("batch.size", defaults.batch_bytes as i32, 0)),
+            batch_bytes,
+            backlog_batch_bytes: if batch_bytes < DEFAULT_BATCH_BYTES { 0 } else { BACKLOG_BATCH_BYTES },
             linger: keys.millis("linger.ms", defaults.linger),
             buffer_bytes: usize::try_from(keys.number("buffer.memory", defaults.buffer_bytes as i64, 0))
                 .unwrap_or(usize::MAX),

@@ -24,11 +24,15 @@ use self::cluster::Topic;
 use self::partition::{Flying, Open, Partition, Tickets, add_ticket, finish, give_up, next_after};
 use super::partitioner::partition_of;
 use super::{Delivery, DeliveryError, Outgoing, ProduceBatch, Settings};
-use crate::batch::{Builder, BuilderOptions, HeaderRef, record_size};
+use crate::batch::{Builder, BuilderOptions, Compression, HEADER_LEN, HeaderRef, record_size};
 use crate::consumer::TopicPartition;
 use crate::group::{RequestId, Unanswered};
 use crate::net::{Broker, Target};
 
+/// Most bytes before compression that a batch grows to while it waits.
+const MAX_PLAIN_BACKLOG: usize = 1 << 20;
+/// Most bytes that a batch takes before there are records for them.
+const MAX_FIRST_ALLOCATION: usize = 1 << 20;
 /// Beyond this many failures the wait no longer grows.
 const MAX_DOUBLINGS: u32 = 16;
 
@@ -108,11 +112,14 @@ pub struct ProducerCore {
     id_at: Duration,
     id_failures: u32,
     ratio: f32,
+    /// What batches grow to while they wait; less where the broker found one too large.
+    backlog_bytes: usize,
 }
 
 impl ProducerCore {
     /// A producer that knows nothing yet.
     pub fn new(settings: Settings) -> Self {
+        let backlog_bytes = settings.backlog_batch_bytes.min(settings.max_request_bytes);
         Self {
             settings,
             topics: HashMap::new(),
@@ -131,6 +138,7 @@ impl ProducerCore {
             id_at: Duration::ZERO,
             id_failures: 0,
             ratio: 1.0,
+            backlog_bytes,
         }
     }
 
@@ -242,13 +250,9 @@ impl ProducerCore {
         };
         let timestamp = record.timestamp.unwrap_or(wall_ms);
         loop {
+            let is_held_up = partition.is_held_up(&self.settings);
             let open = partition.open.get_or_insert_with(|| Open {
-                builder: Builder::new(BuilderOptions {
-                    compression: self.settings.compression,
-                    level: self.settings.compression_level,
-                    target_bytes: self.settings.batch_bytes,
-                    expected_ratio: self.ratio,
-                }),
+                builder: builder(&self.settings, self.ratio, if is_held_up { self.backlog_bytes } else { 0 }),
                 tickets: Tickets::new(),
                 since: now,
                 serial: next_after(&mut self.next_serial),
@@ -410,4 +414,19 @@ impl ProducerCore {
         let wait = self.settings.retry_backoff.saturating_mul(1 << failures.min(MAX_DOUBLINGS));
         wait.min(self.settings.retry_backoff_max)
     }
+}
+
+/// An empty batch of `batch.size`, or of `backlog_bytes` if that is more.
+fn builder(settings: &Settings, ratio: f32, backlog_bytes: usize) -> Builder {
+    let compressed = settings.compression != Compression::None;
+    // What is small only because it is compressed is not let grow beyond all measure: readers unpack whole batches.
+    let backlog_bytes =
+        if compressed { backlog_bytes.min((MAX_PLAIN_BACKLOG as f32 * ratio) as usize) } else { backlog_bytes };
+    let options = BuilderOptions {
+        compression: settings.compression,
+        level: settings.compression_level,
+        target_bytes: settings.batch_bytes.max(backlog_bytes),
+        expected_ratio: ratio,
+    };
+    Builder::with_buffer(options, Vec::with_capacity(settings.batch_bytes.clamp(HEADER_LEN, MAX_FIRST_ALLOCATION)))
 }

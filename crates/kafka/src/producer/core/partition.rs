@@ -94,6 +94,12 @@ impl Partition {
         self.is_flying() || self.repeats()
     }
 
+    /// Whether as many batches fly or wait as may fly.
+    pub(super) fn is_held_up(&self, settings: &Settings) -> bool {
+        let limit = if settings.idempotent && !self.introduced { 1 } else { settings.max_in_flight };
+        self.flying.len() + self.ready.len() >= limit
+    }
+
     pub(super) fn may_send(&self, now: Duration, settings: &Settings) -> bool {
         if self.retry_at > now || self.flying.iter().any(|flying| matches!(flying, Flying::Failed(_))) {
             return false;
@@ -107,10 +113,10 @@ impl Partition {
         if self.flying.iter().any(|flying| matches!(flying, Flying::Sent(packed, _) if packed.alone)) {
             return false;
         }
-        let lingered = self
-            .open
-            .as_ref()
-            .is_some_and(|open| open.builder.is_full() || open.since.saturating_add(settings.linger) <= now);
+        let lingered = self.open.as_ref().is_some_and(|open| {
+            let is_large = open.builder.is_full() || open.builder.plain_len() >= settings.batch_bytes;
+            is_large || open.since.saturating_add(settings.linger) <= now
+        });
         !self.ready.is_empty() || lingered
     }
 }

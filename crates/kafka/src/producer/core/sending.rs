@@ -173,6 +173,7 @@ impl ProducerCore {
                 self.fenced |= error == Some(ResponseError::InvalidProducerEpoch);
             }
             Verdict::Split => {
+                self.backlog_bytes = self.backlog_bytes.min(packed.batch.len() / 2);
                 let (first, second) = split(packed, self.settings.compression_level);
                 partition.flying[at] = Flying::Failed(first);
                 if let Some(second) = second {
