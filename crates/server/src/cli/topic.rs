@@ -10,7 +10,6 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use clap::{Args, Subcommand};
 use kurier_broker::{Broker, BrokerConfig, RunningBroker};
-use kurier_broker::{Broker, BrokerConfig, RunningBroker};
 use kurier_kafka::admin::{Admin, AdminConfig};
 use kurier_kafka::batch::{RecordRef, Scratch};
 use kurier_kafka::consumer::{Consumer, ConsumerConfig, Isolation, OffsetSpec, TopicPartition};
@@ -21,7 +20,6 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::PathBuf;
-use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 const AFTER_HELP: &str = "\
@@ -33,7 +31,6 @@ Examples:
   kurier topic print orders-dead-letters --headers           with the reasons in the headers
   kurier topic print orders --output json | jq .value        partition, offset, time, key, value, headers
   kurier topic print orders --data .kurier                   what a `kurier dev` has left behind
-  kurier topic print orders --data .kurier                   what a `kurier dev` that has ended left behind
   kurier topic --bootstrap-server kafka:9092 list --internal";
 
 /// How long a cluster may take to answer; a person waits for it.
@@ -57,9 +54,6 @@ pub(super) struct TopicArgs {
     )]
     bootstrap_server: String,
     /// Look into the data folder of a `kurier dev` or `kurier broker` that does not run.
-    #[arg(long, global = true, value_name = "DIR", conflicts_with = "bootstrap_server")]
-    data: Option<PathBuf>,
-    /// Data folder of a `kurier dev` or `kurier broker` that does not run now.
     #[arg(long, global = true, value_name = "DIR", conflicts_with = "bootstrap_server")]
     data: Option<PathBuf>,
     /// A setting of the Kafka client; may be repeated.

@@ -32,13 +32,9 @@ const DRAW_EVERY: Duration = Duration::from_millis(500);
 const LINES_EVERY: Duration = Duration::from_secs(2);
 /// Offsets are committed so often, that the end is seen soon.
 const FLUSH_INTERVAL_MS: &str = "250";
-/// Where the broker's files are in the data folder.
-pub(crate) const BROKER_FOLDER: &str = "broker";
 /// The usual ports; others are taken where these are in use.
 const BROKER_PORT: u16 = 9092;
 const REST_PORT: u16 = 8083;
-/// The broker's part of the data folder.
-const BROKER_FOLDER: &str = "broker";
 /// Columns of a terminal that does not say how many it has.
 const DEFAULT_WIDTH: usize = 100;
 
