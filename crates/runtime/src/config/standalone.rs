@@ -3,8 +3,8 @@
 //! Only those that this worker acts upon, and those that Java checks at start. Keys that nothing declares are kept: prefixes (`producer.`,
 //! `value.converter.`, `config.providers.`) carry settings of others. Those of REST (`listeners` and so on) are read by the REST server.
 
-use crate::config::properties::{self, Properties};
 use kurier_api::ConnectError;
+use kurier_api::config::properties::{self, Properties};
 use kurier_api::config::{ConfigDef, Importance, Key, ParsedConfig, Props, Type, Validator};
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
@@ -117,7 +117,9 @@ impl StandaloneConfig {
     /// A file that cannot be read or is malformed; and as [`Self::parse`], with the name of the file.
     pub fn read(file: &Path) -> Result<Self, ConnectError> {
         let props = read_properties(file)?.into_iter().collect();
-        Self::parse(props).map_err(|error| ConnectError::config(format!("{}: {}", file.display(), error.message().unwrap_or_default())))
+        Self::parse(props).map_err(|error| {
+            ConnectError::config(format!("{}: {}", file.display(), error.message().unwrap_or_default()))
+        })
     }
 
     /// Checks settings.
@@ -192,7 +194,10 @@ mod tests {
     #[test]
     fn what_is_missing_or_wrong_is_named_as_in_java() {
         let missing = StandaloneConfig::parse(Props::new()).unwrap_err();
-        assert_eq!(missing.message().unwrap(), "Missing required configuration \"key.converter\" which has no default value.");
+        assert_eq!(
+            missing.message().unwrap(),
+            "Missing required configuration \"key.converter\" which has no default value."
+        );
         let wrong = StandaloneConfig::parse(props(&[("offset.flush.interval.ms", "soon")])).unwrap_err();
         assert_eq!(
             wrong.message().unwrap(),

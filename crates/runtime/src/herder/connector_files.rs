@@ -7,8 +7,8 @@
 
 use super::handle::HerderHandle;
 use super::request::{HerderError, RawConfig};
-use crate::config::properties;
 use crate::unit::{ConnectorName, TargetState};
+use kurier_api::config::properties;
 use serde::Deserialize;
 use std::fs;
 use std::path::{Path, PathBuf};
