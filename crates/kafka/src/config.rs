@@ -13,6 +13,9 @@ use crate::net::NetSettings;
 /// Longer times than this mean the same: never. It keeps arithmetic with deadlines in range.
 const LONGEST_MS: u64 = 100 * 365 * 24 * 3_600 * 1_000;
 
+/// Settings that mean nothing in plain text, also to Java's clients.
+const SECURITY_PREFIXES: &[&str] = &["ssl.", "sasl.", "security.providers"];
+
 /// The properties of a client while they are read.
 pub(crate) struct Keys<'a> {
     properties: &'a BTreeMap<String, String>,
@@ -42,7 +45,10 @@ impl<'a> Keys<'a> {
         if !self.problems.is_empty() {
             return Err(self.problems.join("\n"));
         }
-        let known = |key: &String| self.seen.contains(&key.as_str()) || unused.contains(&key.as_str());
+        let known = |key: &String| {
+            let of_security = SECURITY_PREFIXES.iter().any(|prefix| key.starts_with(prefix));
+            of_security || self.seen.contains(&key.as_str()) || unused.contains(&key.as_str())
+        };
         let unknown = self.properties.keys().filter(|key| !known(key)).cloned().collect();
         Ok((net, unknown))
     }

@@ -211,6 +211,15 @@ fn on_apache_kafka_as_on_our_own_broker() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(async {
         each_compression(&broker.address(), 1).await;
+        // Those two compressions have framings of Java's own.
+        for topic in ["t-snappy", "t-lz4"] {
+            let options = ["--formatter-property", "print.headers=true", "--formatter-property", "print.key=true"];
+            let lines = broker.console_consume(topic, 5_000, &options).unwrap();
+            for (ticket, line) in lines.iter().enumerate() {
+                let key = if ticket % 3 == 1 { "foobar" } else { "null" };
+                assert_eq!(*line, format!("h:1,h:null\t{key}\t{ticket}"));
+            }
+        }
         over_a_lossy_network(&broker.address(), 1).await;
         let admin = Admin::new(AdminConfig::parse(&properties(&broker.address(), &[])).unwrap());
         let config = std::iter::once(("cleanup.policy".to_owned(), "compact".to_owned())).collect();

@@ -490,3 +490,40 @@ fn records_that_are_given_up_harm_no_others() {
         check(seed, weather, Settings { delivery_timeout, ..settings(seed) }, 600);
     }
 }
+
+#[test]
+fn who_may_not_have_a_producer_id_is_told_so() {
+    const CLUSTER_AUTHORIZATION_FAILED: i16 = 31;
+    let weather = Weather { breaks: 0, refusals: 0, moves: 0, invalid: 0, late: false };
+    let logs = TOPICS.iter().flat_map(|topic| (0..PARTITIONS).map(|partition| ((*topic).to_owned(), partition)));
+    let logs = logs.map(|place| (place, Log::default())).collect();
+    let mut cluster = Cluster { logs, max_batch: 1_000, next_producer: 0, weather };
+    let (mut rng, mut core, mut effects) = (Rng(1), ProducerCore::new(settings(0)), Vec::new());
+    let (mut batch, now) = (ProduceBatch::default(), Duration::from_secs(1));
+    record(&mut batch, &mut rng, 0, &["a".into()]);
+    let mut from = 0;
+    loop {
+        let taken = core.append(now, 0, &batch, from, &mut effects);
+        while !effects.is_empty() {
+            for effect in std::mem::take(&mut effects) {
+                let Effect::Send { id, request, .. } = effect else { continue };
+                let response = match cluster.answer(&mut rng, None, &request) {
+                    ResponseKind::InitProducerId(response) => {
+                        ResponseKind::InitProducerId(response.with_error_code(CLUSTER_AUTHORIZATION_FAILED))
+                    }
+                    other => other,
+                };
+                core.step(now, Input::Answer { id, response: Ok(response) }, &mut effects);
+            }
+        }
+        match taken {
+            Appended::All => break,
+            Appended::UpTo(at) => from = at,
+        }
+    }
+    let told = core.take_deliveries();
+    assert_eq!(told.len(), 1);
+    let error = told[0].outcome.clone().unwrap_err();
+    assert_eq!(error.class, "org.apache.kafka.common.errors.ClusterAuthorizationException");
+    assert_eq!(core.buffered(), 0);
+}

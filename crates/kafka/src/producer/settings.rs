@@ -26,12 +26,13 @@ const UNUSED: &[&str] = &[
     "partitioner.adaptive.partitioning.enable",
     "partitioner.availability.timeout.ms",
     "receive.buffer.bytes",
-    "retries",
     "send.buffer.bytes",
     "socket.connection.setup.timeout.max.ms",
     "value.serializer",
 ];
 
+/// How many batches of a producer a broker recognises.
+const MAX_IN_FLIGHT: usize = 5;
 /// Java's default of `batch.size`.
 const DEFAULT_BATCH_BYTES: usize = 16 << 10;
 /// See [`Settings::backlog_batch_bytes`]. A quarter of what a broker takes without being told to take more.
@@ -65,6 +66,8 @@ pub struct Settings {
     pub request_timeout: Duration,
     /// `delivery.timeout.ms`.
     pub delivery_timeout: Duration,
+    /// `retries`: how often in a row a partition's batches are sent again before the first of them is given up.
+    pub retries: u32,
     /// `max.block.ms`: how long a topic may stay unknown.
     pub max_block: Duration,
     /// `retry.backoff.ms`.
@@ -92,6 +95,7 @@ impl Default for Settings {
             max_in_flight: 5,
             request_timeout: Duration::from_secs(30),
             delivery_timeout: Duration::from_secs(120),
+            retries: u32::MAX,
             max_block: Duration::from_secs(60),
             retry_backoff: Duration::from_millis(100),
             retry_backoff_max: Duration::from_secs(1),
@@ -120,9 +124,22 @@ impl ProducerConfig {
         let bytes = |n: i32| n.unsigned_abs() as usize;
         let acks = keys.choice("acks", -1, &[("all", -1), ("-1", -1), ("1", 1), ("0", 1)]);
         let wants_idempotence = keys.text("enable.idempotence").is_some();
-        let idempotent = keys.flag("enable.idempotence", acks == -1);
-        if wants_idempotence && idempotent && acks != -1 {
-            keys.refuse("acks", "1", "Must set acks to all in order to use the idempotent producer.");
+        let retries = keys.number("retries", i32::MAX, 0);
+        let max_in_flight = bytes(keys.number("max.in.flight.requests.per.connection", 5, 1));
+        let may_be_idempotent = acks == -1 && retries > 0 && max_in_flight <= MAX_IN_FLIGHT;
+        let idempotent = keys.flag("enable.idempotence", may_be_idempotent);
+        if wants_idempotence && idempotent && !may_be_idempotent {
+            let acks_text = keys.text("acks").unwrap_or_default();
+            if acks != -1 {
+                keys.refuse("acks", acks_text, "Must set acks to all in order to use the idempotent producer.");
+            }
+            if retries == 0 {
+                keys.refuse("retries", "0", "Must set retries to non-zero when using the idempotent producer.");
+            }
+            if max_in_flight > MAX_IN_FLIGHT {
+                let why = "Must set max.in.flight.requests.per.connection to at most 5 to use the idempotent producer.";
+                keys.refuse("max.in.flight.requests.per.connection", &max_in_flight.to_string(), why);
+            }
         }
         let compression = keys.choice(
             "compression.type",
@@ -136,38 +153,50 @@ impl ProducerConfig {
             ],
         );
         let levels = [
-            (Compression::Gzip, keys.text("compression.gzip.level")),
-            (Compression::Lz4, keys.text("compression.lz4.level")),
-            (Compression::Zstd, keys.text("compression.zstd.level")),
+            (Compression::Gzip, "compression.gzip.level"),
+            (Compression::Lz4, "compression.lz4.level"),
+            (Compression::Zstd, "compression.zstd.level"),
         ];
         let mut compression_level = None;
-        for (of, text) in levels {
-            if let Some(text) = text.filter(|_| of == compression) {
+        for (of, key) in levels {
+            if let Some(text) = keys.text(key).filter(|_| of == compression) {
                 match text.parse() {
                     Ok(level) => compression_level = Some(level),
-                    Err(_) => keys.refuse("compression.level", text, "Not a number of type INT"),
+                    Err(_) => keys.refuse(key, text, "Not a number of type INT"),
                 }
             }
         }
         if let Some(id) = keys.text("transactional.id") {
             keys.refuse("transactional.id", id, "this client does not speak transactions yet");
         }
-        let max_in_flight = bytes(keys.number("max.in.flight.requests.per.connection", 5, 1)).min(5);
+        let linger = keys.millis("linger.ms", defaults.linger);
+        let request_timeout = keys.millis("request.timeout.ms", defaults.request_timeout);
+        let mut delivery_timeout = keys.millis("delivery.timeout.ms", defaults.delivery_timeout);
+        if delivery_timeout < linger.saturating_add(request_timeout) {
+            match keys.text("delivery.timeout.ms") {
+                Some(text) => {
+                    let why = "should be equal to or larger than linger.ms + request.timeout.ms";
+                    keys.refuse("delivery.timeout.ms", text, why);
+                }
+                None => delivery_timeout = linger.saturating_add(request_timeout),
+            }
+        }
         let batch_bytes = bytes(keys.number("batch.size", defaults.batch_bytes as i32, 0));
         let settings = Settings {
             acks,
             idempotent,
             batch_bytes,
             backlog_batch_bytes: if batch_bytes < DEFAULT_BATCH_BYTES { 0 } else { BACKLOG_BATCH_BYTES },
-            linger: keys.millis("linger.ms", defaults.linger),
+            linger,
             buffer_bytes: usize::try_from(keys.number("buffer.memory", defaults.buffer_bytes as i64, 0))
                 .unwrap_or(usize::MAX),
             compression,
             compression_level,
             max_request_bytes: bytes(keys.number("max.request.size", defaults.max_request_bytes as i32, 0)),
             max_in_flight: if idempotent { max_in_flight } else { 1 },
-            request_timeout: keys.millis("request.timeout.ms", defaults.request_timeout),
-            delivery_timeout: keys.millis("delivery.timeout.ms", defaults.delivery_timeout),
+            request_timeout,
+            delivery_timeout,
+            retries: u32::try_from(retries).unwrap_or_default(),
             max_block: keys.millis("max.block.ms", defaults.max_block),
             retry_backoff: keys.millis("retry.backoff.ms", defaults.retry_backoff),
             retry_backoff_max: keys.millis("retry.backoff.max.ms", defaults.retry_backoff_max),
@@ -209,12 +238,20 @@ mod tests {
 
     #[test]
     fn all_problems_are_reported_at_once() {
-        let error =
-            parse(&[("acks", "1"), ("enable.idempotence", "true"), ("linger.ms", "x"), ("transactional.id", "t")]);
+        let error = parse(&[
+            ("acks", "1"),
+            ("retries", "0"),
+            ("enable.idempotence", "true"),
+            ("linger.ms", "x"),
+            ("delivery.timeout.ms", "1000"),
+            ("transactional.id", "t"),
+        ]);
         expect_test::expect![[r#"
             Invalid value 1 for configuration acks: Must set acks to all in order to use the idempotent producer.
+            Invalid value 0 for configuration retries: Must set retries to non-zero when using the idempotent producer.
             Invalid value t for configuration transactional.id: this client does not speak transactions yet
-            Invalid value x for configuration linger.ms: Not a number of type INT"#]]
+            Invalid value x for configuration linger.ms: Not a number of type INT
+            Invalid value 1000 for configuration delivery.timeout.ms: should be equal to or larger than linger.ms + request.timeout.ms"#]]
         .assert_eq(&error.unwrap_err().to_string());
     }
 }

@@ -13,6 +13,7 @@ use kafka_protocol::protocol::StrBytes;
 use super::partition::Partition;
 use super::verdict::delivery_error;
 use super::{Asked, Effect, ProducerCore};
+use crate::error::KafkaError;
 use crate::group::Unanswered;
 use crate::net::{Broker, Target};
 use crate::producer::DeliveryError;
@@ -159,11 +160,15 @@ impl ProducerCore {
                 self.id_failures = 0;
             }
             other => {
-                if let Ok(ResponseKind::InitProducerId(response)) = &other {
-                    tracing::warn!(
-                        error_code = response.error_code,
-                        "the broker gives no producer id; it is asked again"
-                    );
+                if let Ok(ResponseKind::InitProducerId(response)) = other
+                    && let Some(error) = KafkaError::from_code(response.error_code)
+                {
+                    if error.retriable {
+                        tracing::warn!("the broker gives no producer id for now: {error}");
+                    } else {
+                        // Nothing can be sent before somebody mends it. Records that come later try again.
+                        self.give_up_all(&DeliveryError { class: error.class, message: error.message });
+                    }
                 }
                 self.id_at = now.saturating_add(self.backoff(self.id_failures));
                 self.id_failures = self.id_failures.saturating_add(1);

@@ -312,10 +312,13 @@ impl ProducerCore {
 
     /// Gives up all that has not been acknowledged. What is under way may arrive all the same.
     pub fn abort(&mut self) {
-        let reason = DeliveryError {
+        self.give_up_all(&DeliveryError {
             class: "org.apache.kafka.common.KafkaException",
             message: "Producer is closed forcefully.".to_owned(),
-        };
+        });
+    }
+
+    fn give_up_all(&mut self, reason: &DeliveryError) {
         for (place, partition) in &mut self.partitions {
             finish(partition, &mut self.ratio, &mut self.buffered, &mut self.deliveries, place);
             let flying = partition.flying.drain(..).filter_map(|flying| match flying {

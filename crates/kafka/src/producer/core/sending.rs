@@ -154,6 +154,10 @@ impl ProducerCore {
                 let base = answer.map_or(-1, |answer| answer.base_offset);
                 deliver(packed, place, base, &mut self.buffered, &mut self.deliveries);
             }
+            Verdict::Retry { .. } if partition.failures >= self.settings.retries => {
+                let error = error.unwrap_or(ResponseError::UnknownServerError);
+                give_up(packed, delivery_error(error, &place.topic), &mut self.buffered, &mut self.deliveries);
+            }
             Verdict::Retry { metadata } => {
                 partition.flying[at] = Flying::Failed(packed);
                 partition.retry_at = retry_at;
