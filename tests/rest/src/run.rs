@@ -10,9 +10,11 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// How long a `wait_for` may take.
-const WAIT: Duration = Duration::from_secs(30);
+const WAIT: Duration = Duration::from_secs(15);
 /// How long an `eventually` may take.
 const EVENTUALLY: Duration = Duration::from_secs(5);
+/// How the difference begins when a `wait_for` was in vain.
+const NOT_MET: &str = "wait_for not met";
 /// Between two looks.
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -74,7 +76,12 @@ impl Runner {
                 }
                 if !step["eventually"].as_bool().unwrap_or(false) || Instant::now() > end {
                     found.iter_mut().for_each(|text| *text = format!("{place}: {text}"));
+                    let waited = found.iter().any(|text| text.contains(NOT_MET));
                     bad.append(&mut found);
+                    if waited {
+                        // Whatever follows rests on what has not come.
+                        return Ok(bad);
+                    }
                     break;
                 }
                 std::thread::sleep(PAUSE);
@@ -139,7 +146,7 @@ impl Runner {
             if met || Instant::now() > end {
                 let mut bad = Vec::new();
                 if !met {
-                    bad.push(format!("wait_for not met, last answer {} {}", answer.status, answer.text));
+                    bad.push(format!("{NOT_MET}, last answer {} {}", answer.status, answer.text));
                 }
                 self.compare(step, &answer, &mut bad);
                 return Ok(bad);

@@ -113,7 +113,7 @@ impl WaitsFor {
                 let life = units.life(&UnitId::Connector(name.clone())).filter(|life| life.revision >= *revision)?;
                 match &life.phase {
                     Phase::Failed(error) => Some(Err(error.clone().into())),
-                    Phase::Up(_) => Some(Ok(Response::Done)),
+                    Phase::Up(_) => Some(Ok(Response::Restart(None))),
                     Phase::Starting | Phase::Stopping => None,
                 }
             }

@@ -9,7 +9,9 @@ use super::route::{self, Resource};
 use super::{admin, connectors, openapi, plugins};
 use axum::body::{Body, Bytes, HttpBody};
 use axum::http::{HeaderMap, Method, Request, Response, StatusCode, Uri, header};
+use futures::FutureExt;
 use kurier_runtime::herder::HerderHandle;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -89,7 +91,11 @@ impl App {
             Ok(segments) => {
                 let resource = route::find(&segments).filter(|resource| self.shows(surface, resource));
                 let base = base(&head.uri, &head.headers);
-                let found = self.resource(resource, &head.method, &head.uri, &head.headers, base, body).await;
+                let found = self.resource(resource, &head.method, &head.uri, &head.headers, base, body);
+                let found = AssertUnwindSafe(found).catch_unwind().await.unwrap_or_else(|_| {
+                    // The panic itself has been logged; it ends neither the connection nor the server.
+                    Err(Failure::plain(StatusCode::INTERNAL_SERVER_ERROR))
+                });
                 found.unwrap_or_else(Answer::from)
             }
         };
