@@ -32,6 +32,8 @@ const DRAW_EVERY: Duration = Duration::from_millis(500);
 const LINES_EVERY: Duration = Duration::from_secs(2);
 /// Offsets are committed so often, that the end is seen soon.
 const FLUSH_INTERVAL_MS: &str = "250";
+/// Where the broker's files are in the data folder.
+const BROKER_FOLDER: &str = "broker";
 /// The usual ports; others are taken where these are in use.
 const BROKER_PORT: u16 = 9092;
 const REST_PORT: u16 = 8083;
