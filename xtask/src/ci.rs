@@ -47,7 +47,8 @@ pub(crate) fn ci() -> Result<()> {
         anyhow::ensure!(text.contains("failed to fetch advisory database"), "advisories: {text}");
         eprintln!("SKIPPED advisories: the advisory database cannot be fetched from here");
     }
-    test(&[])
+    test(&[])?;
+    crate::docs::run(&crate::docs::Args { check: true }).context("generated pages")
 }
 
 /// The path of cargo-deny, installed into the cache folder if it is not there.

@@ -5,6 +5,7 @@
 
 mod bench;
 mod ci;
+mod docs;
 mod golden;
 mod kafka;
 
@@ -32,6 +33,8 @@ enum Task {
     Ci,
     /// Runs a folder of recorded answers of Java Connect against our converters, transforms and configs
     Golden(golden::Args),
+    /// Writes the pages of docs/ that are made from the program itself
+    Docs(docs::Args),
     /// Measures Kurier beside Java Connect in standalone mode and prints the table of docs/performance.md
     Bench(bench::Args),
     /// Fetches Apache Kafka and Java Connect from Maven Central and starts them on free ports until Ctrl-C
@@ -43,6 +46,7 @@ fn main() -> ExitCode {
         Task::Test { args } => ci::test(&args),
         Task::Ci => ci::ci(),
         Task::Golden(args) => golden::golden(&args),
+        Task::Docs(args) => docs::run(&args),
         Task::Bench(args) => bench::run(&args),
         Task::Kafka(args) => kafka::run(&args),
     };

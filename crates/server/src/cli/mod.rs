@@ -7,6 +7,7 @@ mod connector;
 mod dev;
 mod docs;
 mod failure;
+mod plugin_docs;
 mod rest_client;
 mod standalone;
 mod table;
@@ -63,6 +64,9 @@ enum Command {
     /// Print docs/commands.md.
     #[command(name = "command-docs", hide = true)]
     Docs,
+    /// Print docs/plugins.md.
+    #[command(name = "plugin-docs", hide = true)]
+    PluginDocs,
 }
 
 /// How an answer is written.
@@ -85,6 +89,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Topic(args) => topic::run(args),
         Command::Completions { shell } => completions(shell),
         Command::Docs => print(&docs::markdown(Cli::command())),
+        Command::PluginDocs => print(&plugin_docs::markdown(&crate::catalogue::registry())),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
