@@ -4,6 +4,7 @@
 //! what in `pending`.
 
 mod answers;
+mod client_keys;
 mod cluster;
 mod connector_files;
 mod driver;
@@ -18,6 +19,7 @@ mod step;
 mod tasks;
 mod units;
 mod validate;
+mod versions;
 
 pub use connector_files::{ConnectorFile, ConnectorFileError, create_connectors};
 pub use driver::{HerderParts, RunningHerder};

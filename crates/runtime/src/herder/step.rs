@@ -15,6 +15,7 @@ use super::{restart, validate};
 use crate::registry::Registry;
 use crate::unit::{ConnectorName, Epoch, Start, State, TargetState, TaskId, UnitEvent, UnitId};
 use kurier_api::ConnectError;
+use kurier_api::data::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -215,14 +216,7 @@ impl Herder {
                 Wait(WaitsFor::Validation { name, config, initial_state, put })
             }
             Request::PatchConnector { name, patch } => {
-                let mut config = (*self.configured(&name)?.config).clone();
-                for (key, value) in patch {
-                    match value {
-                        Some(_) => drop(config.insert(key, value)),
-                        None => drop(config.shift_remove(&key)),
-                    }
-                }
-                let config = Arc::new(config);
+                let config = Arc::new(patched(&self.configured(&name)?.config, patch));
                 effects.push(Effect::Validate { id, config: config.clone() });
                 Wait(WaitsFor::Validation { name, config, initial_state: None, put: Put::Patch })
             }
@@ -649,6 +643,24 @@ impl Herder {
         let ended = matches!(self.stage, Stage::ShuttingDown | Stage::Ended);
         assert!(!ended || self.pending.is_empty(), "a worker that ends has answered every request");
     }
+}
+
+/// A config with some settings set and those that are null removed. Java makes a `HashMap` of it, whose order is seen where the config is printed.
+fn patched(config: &RawConfig, patch: RawConfig) -> RawConfig {
+    let text = |value: &Option<String>| value.as_deref().map_or(Value::Null, Value::text);
+    let mut linked = Map::linked();
+    for (key, value) in config {
+        linked.insert(key.as_str(), text(value));
+    }
+    let mut map = linked.copy_as_hash();
+    for (key, value) in &patch {
+        match value {
+            Some(value) => drop(map.insert(key.as_str(), Value::text(value))),
+            None => drop(map.remove(&Value::text(key))),
+        }
+    }
+    let pair = |(key, value): (&Value, &Value)| Some((key.as_text()?.to_owned(), value.as_text().map(str::to_owned)));
+    map.iter().filter_map(pair).collect()
 }
 
 /// What a request comes to at once.

@@ -5,10 +5,14 @@
 
 use super::request::{ConfigInfo, ConfigInfos, ConfigKeyInfo, ConfigValueInfo, HerderError, RawConfig};
 use super::resolve::ConfigResolver;
+use super::{client_keys, versions};
 use crate::config::connector as definitions;
 use crate::registry::{ConnectorPlugin, Registry};
+use fancy_regex::Regex;
 use kurier_api::ConnectError;
-use kurier_api::config::{Classes, ConfigDef, ConfigValue, Key, Props, Setting, Type};
+use kurier_api::config::{
+    AnyClass, Classes, ConfigDef, ConfigValue, Key, Parsed, Props, Recommender, Setting, Type, parse_type,
+};
 use kurier_api::plugin::PluginKind;
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -44,7 +48,7 @@ pub(crate) fn plugin_config(
     version: Option<&str>,
 ) -> Result<Vec<ConfigKeyInfo>, HerderError> {
     let unknown = || HerderError::not_found(format!("Unknown plugin {plugin}."));
-    let (class, installed, own, framework) = if let Ok(connector) = registry.connector(plugin) {
+    let (class, own, framework) = if let Ok(connector) = registry.connector(plugin) {
         let descriptor = connector.descriptor();
         let (own, framework) = match &connector {
             ConnectorPlugin::Source(source) => {
@@ -54,16 +58,19 @@ pub(crate) fn plugin_config(
                 (sink.config().clone(), definitions::sink(registry, Some(descriptor.version)))
             }
         };
-        (descriptor.class, descriptor.version, own, Some(framework))
-    } else if let Some((class, version, own)) = stage_config(registry, plugin) {
-        (class, version, own, None)
+        (descriptor.class, own, Some(framework))
+    } else if let Some((class, own)) = stage_config(registry, plugin) {
+        (class, own, None)
+    } else if registry.config_provider(plugin).is_some() {
+        return Err(HerderError::bad_request(format!(
+            "Invalid plugin class {plugin}. Valid types are sink, source, converter, header_converter, transformation, \
+             predicate."
+        )));
     } else {
         return Err(unknown());
     };
-    if let Some(version) = version.filter(|version| *version != "latest" && *version != installed) {
-        return Err(HerderError::bad_request(format!(
-            "Plugin {class} not found that matches the version range [{version},{version}], available versions: [{installed}]"
-        )));
+    if let Some(error) = version.and_then(|version| versions::missing(class, &registry.versions(class), version)) {
+        return Err(HerderError::bad_request(error));
     }
     let mut keys: Vec<ConfigKeyInfo> = own.keys().map(key_info).collect();
     for key in framework.iter().flat_map(ConfigDef::keys) {
@@ -74,11 +81,9 @@ pub(crate) fn plugin_config(
     Ok(keys)
 }
 
-/// Class, version and settings of a converter, transform or predicate.
-fn stage_config(registry: &Registry, plugin: &str) -> Option<(&'static str, &'static str, ConfigDef)> {
-    let found = |descriptor: kurier_api::plugin::Descriptor, config: &ConfigDef| {
-        (descriptor.class, descriptor.version, config.clone())
-    };
+/// Class and settings of a converter, transform or predicate.
+fn stage_config(registry: &Registry, plugin: &str) -> Option<(&'static str, ConfigDef)> {
+    let found = |descriptor: kurier_api::plugin::Descriptor, config: &ConfigDef| (descriptor.class, config.clone());
     None.or_else(|| registry.converter(plugin).map(|p| found(p.descriptor(), p.config())))
         .or_else(|| registry.header_converter(plugin).map(|p| found(p.descriptor(), p.config())))
         .or_else(|| registry.transform(plugin).map(|p| found(p.descriptor(), p.config())))
@@ -111,21 +116,65 @@ fn value_info(value: ConfigValue) -> ConfigValueInfo {
     }
 }
 
-/// Class names that stand for an installed plugin.
+/// Class names that stand for a class: an installed plugin, or one that any Java worker has.
 struct Installed<'a>(&'a Registry);
 
 impl Classes for Installed<'_> {
     fn find(&self, name: &str) -> Option<String> {
         let class = self.0.class_of(name);
-        let kinds = [
-            PluginKind::Source,
-            PluginKind::Sink,
-            PluginKind::Converter,
-            PluginKind::HeaderConverter,
-            PluginKind::Transformation,
-            PluginKind::Predicate,
-        ];
-        kinds.iter().any(|kind| self.0.classes(*kind).contains(&class)).then(|| class.to_owned())
+        (self.0.has_class(class) || JAVA_CLASSES.contains(&class) || !self.nested(class).is_empty())
+            .then(|| class.to_owned())
+    }
+}
+
+/// Classes without which no Java worker is, so that a config that names one gets Java's reason.
+const JAVA_CLASSES: [&str; 5] = ["java.lang.String", INTERFACES[0], INTERFACES[1], INTERFACES[2], INTERFACES[3]];
+
+/// What plugins implement.
+const INTERFACES: [&str; 4] = [
+    "org.apache.kafka.connect.storage.Converter",
+    "org.apache.kafka.connect.storage.HeaderConverter",
+    "org.apache.kafka.connect.transforms.Transformation",
+    "org.apache.kafka.connect.transforms.predicates.Predicate",
+];
+
+impl Installed<'_> {
+    /// The plugins `A$Key`, `A$Value` of the abstract class `A`.
+    fn nested(&self, class: &str) -> Vec<&'static str> {
+        let nested = |of: &&str| of.strip_prefix(class).is_some_and(|rest| rest.starts_with('$'));
+        self.0.classes(PluginKind::Transformation).into_iter().filter(nested).collect()
+    }
+
+    /// Why a class that there is cannot be used for this; Java's texts. None if it can, or if there is no such class.
+    fn problem(&self, name: &str, kind: PluginKind) -> Option<String> {
+        let class = self.find(name)?;
+        if self.0.classes(kind).contains(&class.as_str()) {
+            return None;
+        }
+        let nested = self.nested(&class);
+        if kind == PluginKind::Transformation && !nested.is_empty() {
+            return Some(format!("This class is abstract and cannot be created. Did you mean {}?", nested.join(", ")));
+        }
+        let interface = match kind {
+            PluginKind::HeaderConverter => INTERFACES[1],
+            PluginKind::Transformation => INTERFACES[2],
+            PluginKind::Predicate => INTERFACES[3],
+            _ => INTERFACES[0],
+        };
+        if class == interface {
+            return Some("This class is abstract and cannot be created.".to_owned());
+        }
+        let simple = interface.rsplit('.').next().unwrap_or(interface);
+        Some(format!("Class class {class} does not implement the {simple} interface"))
+    }
+}
+
+/// Offers these values.
+struct Offer(Vec<Setting>);
+
+impl Recommender for Offer {
+    fn valid_values(&self, _name: &str, _parsed: &Parsed) -> Result<Vec<Setting>, ConnectError> {
+        Ok(self.0.clone())
     }
 }
 
@@ -157,6 +206,13 @@ impl Values {
         self.by_name.get(key).is_none_or(|value| value.errors.is_empty())
     }
 }
+
+/// The converters that a connector may name.
+const CONVERTERS: [(&str, PluginKind); 3] = [
+    ("key.converter", PluginKind::Converter),
+    ("value.converter", PluginKind::Converter),
+    ("header.converter", PluginKind::HeaderConverter),
+];
 
 /// Checks configs.
 pub(crate) struct Validation {
@@ -201,7 +257,7 @@ impl Validation {
             .collect();
         let props: Props = config.iter().filter_map(|(key, value)| Some((key.clone(), value.clone()?))).collect();
 
-        let mut definition = self.definition(&plugin);
+        let mut definition = self.definition(&plugin, &props);
         let mut alias_errors = Vec::new();
         self.add_aliases(&mut definition, &props, &mut alias_errors)?;
         let mut values = Values::default();
@@ -211,8 +267,20 @@ impl Validation {
         for (key, error) in alias_errors {
             values.error(&key, error);
         }
+        let connector_class = plugin.descriptor().class;
+        if let Some(wanted) = props.get("connector.plugin.version")
+            && let Some(error) = versions::missing(connector_class, &self.registry.versions(connector_class), wanted)
+        {
+            values.error("connector.class", error.clone());
+            values.error("connector.plugin.version", error);
+            // Java asks the connector no more.
+            let mut infos = self.assemble(class, &definition, &ConfigDef::new(), &mut values);
+            infos.error_count = count(&infos);
+            return Ok(infos);
+        }
+        self.check_converters(&props, &mut values);
         if let ConnectorPlugin::Sink(_) = plugin {
-            check_topics(&props, &mut values);
+            check_topics(&props, &mut values)?;
         }
         for (key, value) in &config {
             if value.is_none() {
@@ -227,10 +295,15 @@ impl Validation {
         for value in checked {
             values.put(value);
         }
+        // A null is a value for a connector: one that is required is not missing then.
+        let nulls = |value: &ConfigValue| matches!(given.get(&value.name), Some(Setting::Null));
+        for value in own.validate_given(&given, &Installed(&self.registry)).into_iter().filter(nulls) {
+            values.put(value);
+        }
 
         let mut infos = self.assemble(class, &definition, &own, &mut values);
-        for prefix in ["producer.override.", "consumer.override.", "admin.override."] {
-            infos.configs.extend(self.overrides(prefix, &props));
+        for prefix in overridden_clients(&plugin, &props) {
+            infos.configs.extend(self.overrides(prefix, &props)?);
         }
         for (key, role) in [("header.converter", "header"), ("key.converter", "key"), ("value.converter", "value")] {
             if let Some(class) = props.get(key).filter(|_| values.is_fine(key)) {
@@ -242,27 +315,61 @@ impl Validation {
         Ok(infos)
     }
 
-    /// The framework's settings, with the worker's converters as defaults.
-    fn definition(&self, plugin: &ConnectorPlugin) -> ConfigDef {
+    /// The framework's settings, with the worker's converters as defaults and the versions of what is in use.
+    fn definition(&self, plugin: &ConnectorPlugin, props: &Props) -> ConfigDef {
         let version = Some(plugin.descriptor().version);
         let bare = match plugin {
             ConnectorPlugin::Source(_) => definitions::source(&self.registry, version),
             ConnectorPlugin::Sink(_) => definitions::sink(&self.registry, version),
         };
-        let simple_header = "org.apache.kafka.connect.storage.SimpleHeaderConverter";
         bare.all_keys().fold(ConfigDef::new(), |def, key| {
-            let worker = self.worker.get(&key.name).map(String::as_str);
-            let default = match key.name.as_str() {
-                "key.converter" | "value.converter" => worker,
-                "header.converter" => worker.or(Some(simple_header)),
-                _ => None,
-            };
             let key = key.clone();
-            def.define(match default {
-                Some(class) => key.default(self.registry.class_of(class.trim())),
-                None => key,
+            let in_use = |converter: &str| {
+                props.get(converter).map(String::as_str).or_else(|| self.default_converter(converter))
+            };
+            def.define(match key.name.strip_suffix(".plugin.version") {
+                Some(converter) if CONVERTERS.iter().any(|(known, _)| *known == converter) => {
+                    let class = in_use(converter).map(|class| self.registry.class_of(class.trim()));
+                    match class.and_then(|class| self.registry.versions(class).first().copied()) {
+                        Some(version) => key.default(version).recommender(Offer(vec![Setting::from(version)])),
+                        None => key,
+                    }
+                }
+                _ => match self.default_converter(&key.name) {
+                    Some(class) => key.default(self.registry.class_of(class.trim())),
+                    None => key,
+                },
             })
         })
+    }
+
+    /// The worker's converter for connectors that name none.
+    fn default_converter(&self, key: &str) -> Option<&str> {
+        let worker = self.worker.get(key).map(String::as_str);
+        match key {
+            "key.converter" | "value.converter" => worker,
+            "header.converter" => worker.or(Some("org.apache.kafka.connect.storage.SimpleHeaderConverter")),
+            _ => None,
+        }
+    }
+
+    /// Classes of converters that are none, and versions of them that are not there.
+    fn check_converters(&self, props: &Props, values: &mut Values) {
+        for (key, kind) in CONVERTERS {
+            let Some(given) = props.get(key) else { continue };
+            if let Some(problem) = Installed(&self.registry).problem(given.trim(), kind) {
+                values.error(key, problem);
+                continue;
+            }
+            let class = self.registry.class_of(given.trim());
+            let version = format!("{key}.plugin.version");
+            if let Some(wanted) = props.get(&version)
+                && let Some(error) = versions::missing(class, &self.registry.versions(class), wanted)
+            {
+                values.error(key, error.clone());
+                values.error(&version, error);
+            }
+        }
     }
 
     /// Adds the settings of every transform and predicate, or what is wrong with its class.
@@ -308,33 +415,41 @@ impl Validation {
             definition.try_define(key.group(group, order - 1))
         };
         let what = if kind == PluginKind::Transformation { "transformation" } else { "predicate" };
+        let classes = self.registry.classes(kind).into_iter().map(|class| Setting::Class(class.to_owned())).collect();
+        let version = found
+            .as_ref()
+            .and(class)
+            .and_then(|class| self.registry.versions(self.registry.class_of(class)).first().copied());
+        let mut version_of = Key::new(format!("{prefix}plugin.version"), Type::String)
+            .default_null()
+            .doc(format!("Version of the '{alias}' {what}."));
+        if let Some(version) = version {
+            version_of = version_of.default(version).recommender(Offer(vec![Setting::from(version)]));
+        }
         add(
             Key::new(&type_key, Type::Class)
+                .recommender(Offer(classes))
                 .doc(format!("Class for the '{alias}' {what}."))
                 .importance(high())
                 .width(long()),
             definition,
         )?;
-        add(
-            Key::new(format!("{prefix}plugin.version"), Type::String)
-                .default_null()
-                .doc(format!("Version of the '{alias}' {what}.")),
-            definition,
-        )?;
+        add(version_of, definition)?;
         let Some(own) = found else {
-            if let Some(class) = class.filter(|class| Installed(&self.registry).find(class).is_some()) {
-                let class = self.registry.class_of(class);
-                let interface = if kind == PluginKind::Transformation { "Transformation" } else { "Predicate" };
-                errors.push((
-                    type_key.clone(),
-                    format!(
-                        "Invalid value class {class} for configuration {type_key}: Class class {class} does not implement the \
-                         {interface} interface"
-                    ),
-                ));
+            if let Some(problem) = class.and_then(|class| Installed(&self.registry).problem(class, kind)) {
+                errors.push((type_key, problem));
             }
             return Ok(());
         };
+        let version_key = format!("{prefix}plugin.version");
+        if let (Some(class), Some(wanted)) = (class, props.get(&version_key)) {
+            let class = self.registry.class_of(class);
+            if let Some(error) = versions::missing(class, &self.registry.versions(class), wanted) {
+                errors.push((type_key.clone(), error.clone()));
+                errors.push((version_key, error));
+                return Ok(());
+            }
+        }
         for key in own.all_keys() {
             let mut key = key.clone();
             key.name = format!("{prefix}{}", key.name);
@@ -394,23 +509,34 @@ impl Validation {
     }
 
     /// The client settings that a connector overrides, with what the worker's policy says of each.
-    fn overrides(&self, prefix: &str, props: &Props) -> Vec<ConfigInfo> {
+    ///
+    /// # Errors
+    /// A value that the client could not read: Java's answer is a 500.
+    fn overrides(&self, prefix: &str, props: &Props) -> Result<Vec<ConfigInfo>, HerderError> {
         let policy = self.worker.get("connector.client.config.override.policy").map_or("All", |policy| policy.trim());
         let policy = policy.rsplit('.').next().unwrap_or(policy);
         let policy = policy.strip_suffix("ConnectorClientConfigOverridePolicy").unwrap_or(policy);
         let mut infos = Vec::new();
         for (key, text) in props.range(prefix.to_owned()..).take_while(|(key, _)| key.starts_with(prefix)) {
             let bare = &key[prefix.len()..];
+            let known = client_keys::key(prefix, bare);
             let mut value = ConfigValue::new(key);
-            value.value = Some(text.clone());
+            value.value = match &known {
+                Some(known) => {
+                    let setting = parse_type(bare, &Setting::from(text.as_str()), known.kind, &AnyClass)?;
+                    setting.to_text(known.kind)
+                }
+                None => Some(text.clone()),
+            };
             if !allows(policy, bare, &self.worker) {
                 value.errors.push(format!(
                     "The '{policy}' policy does not allow '{bare}' to be overridden in the connector configuration."
                 ));
             }
-            infos.push(ConfigInfo { definition: None, value: Some(value_info(value)) });
+            let definition = known.map(|known| ConfigKeyInfo { name: key.clone(), ..key_info(&known) });
+            infos.push(ConfigInfo { definition, value: Some(value_info(value)) });
         }
-        infos
+        Ok(infos)
     }
 
     /// The settings of a converter that the connector names.
@@ -427,6 +553,11 @@ impl Validation {
             .map_while(|(key, value)| Some((key.strip_prefix(&prefix)?.to_owned(), value.clone())))
             .collect();
         own.insert("converter.type".to_owned(), role.to_owned());
+        for group in definition.groups() {
+            if !infos.groups.contains(group) {
+                infos.groups.push(group.clone());
+            }
+        }
         for mut value in definition.validate(&own) {
             let Some(declared) = definition.key(&value.name) else { continue };
             let mut declared = key_info(declared);
@@ -463,8 +594,27 @@ fn allows(policy: &str, key: &str, worker: &Props) -> bool {
     }
 }
 
+/// The clients whose overrides Java lists for a connector.
+fn overridden_clients(plugin: &ConnectorPlugin, props: &Props) -> Vec<&'static str> {
+    const PRODUCER: &str = "producer.override.";
+    const CONSUMER: &str = "consumer.override.";
+    const ADMIN: &str = "admin.override.";
+    let dead_letters = props.get("errors.deadletterqueue.topic.name").is_some_and(|topic| !topic.trim().is_empty());
+    match plugin {
+        ConnectorPlugin::Source(_) if props.keys().any(|key| key.starts_with("topic.creation.")) => {
+            vec![PRODUCER, ADMIN]
+        }
+        ConnectorPlugin::Source(_) => vec![PRODUCER],
+        ConnectorPlugin::Sink(_) if dead_letters => vec![PRODUCER, CONSUMER, ADMIN],
+        ConnectorPlugin::Sink(_) => vec![CONSUMER],
+    }
+}
+
 /// Java's `SinkConnectorConfig.validate`.
-fn check_topics(props: &Props, values: &mut Values) {
+///
+/// # Errors
+/// A regular expression that cannot be read, where it would have to be matched.
+fn check_topics(props: &Props, values: &mut Values) -> Result<(), HerderError> {
     let text = |key: &str| props.get(key).map_or("", |text| text.trim());
     let (topics, regex, dlq) = (text("topics"), text("topics.regex"), text("errors.deadletterqueue.topic.name"));
     let both = |values: &mut Values, message: &str| {
@@ -477,16 +627,31 @@ fn check_topics(props: &Props, values: &mut Values) {
     } else if !topics.is_empty() && !regex.is_empty() {
         both(values, "topics and topics.regex are mutually exclusive options, but both are set.");
     }
-    let list: Vec<&str> = topics.split(',').map(str::trim).filter(|topic| !topic.is_empty()).collect();
-    if !dlq.is_empty() && list.contains(&dlq) {
-        values.error(
-            "errors.deadletterqueue.topic.name",
-            format!(
-                "The DLQ topic '{dlq}' may not be included in the list of topics ('topics=[{}]') consumed by the connector",
-                list.join(", ")
-            ),
-        );
+    if dlq.is_empty() {
+        return Ok(());
     }
+    let list: Vec<&str> = topics.split(',').map(str::trim).filter(|topic| !topic.is_empty()).collect();
+    if list.contains(&dlq) {
+        let message = format!(
+            "The DLQ topic '{dlq}' may not be included in the list of topics ('topics=[{}]') consumed by the connector",
+            list.join(", ")
+        );
+        values.error("topics", message);
+    }
+    if !regex.is_empty() {
+        let pattern = Regex::new(&format!(r"\A(?:{regex})\z")).map_err(|error| {
+            ConnectError::of_class("java.util.regex.PatternSyntaxException", format!("{error}: {regex}"))
+        })?;
+        // A pattern that takes too long to match does not match.
+        if pattern.is_match(dlq).unwrap_or(false) {
+            let message = format!(
+                "The DLQ topic '{dlq}' may not be matched by the regex for the topics ('topics.regex={regex}') consumed by \
+                 the connector"
+            );
+            values.error("topics.regex", message);
+        }
+    }
+    Ok(())
 }
 
 /// Java counts every error of the main list, and in the prefixed lists every entry that has any; no entry there has two.

@@ -206,10 +206,19 @@ fn number<N: std::str::FromStr + Copy + PartialOrd + From<i8>>(
     let invalid = |why: &str| ConnectError::config(format!("Invalid value {text} for configuration {key}: {why}"));
     let n: N = text.trim().parse().map_err(|_| invalid("Not a number of its type"))?;
     if n >= N::from(1) || n == N::from(-1) {
-        Ok(n)
-    } else {
-        Err(invalid(&format!("{} must be either positive or -1", suffix.replace('.', " "))))
+        return Ok(n);
     }
+    // Java names the setting without its group here.
+    Err(ConnectError::config(match suffix {
+        "partitions" => format!(
+            "Invalid value {text} for configuration partitions: Number of partitions must be positive, or -1 to use the \
+             broker's default"
+        ),
+        _ => format!(
+            "Invalid value {text} for configuration {suffix}: Replication factor must be positive and not larger than the \
+             number of brokers in the Kafka cluster, or -1 to use the broker's default"
+        ),
+    }))
 }
 
 /// The keys of a group that are not ours: settings of the topic, passed as they are.
@@ -277,7 +286,7 @@ mod tests {
             ),
             (
                 &[("topic.creation.default.partitions", "0")],
-                "Invalid value 0 for configuration topic.creation.default.partitions: partitions must be either positive or -1",
+                "Invalid value 0 for configuration partitions: Number of partitions must be positive, or -1 to use the broker's default",
             ),
             (
                 &[DEFAULTS[0], DEFAULTS[1], ("topic.creation.groups", "g"), ("topic.creation.g.include", "(")],

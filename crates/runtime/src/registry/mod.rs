@@ -172,6 +172,24 @@ impl Registry {
         }
     }
 
+    /// Whether a class is installed, as whatever kind of plugin.
+    pub fn has_class(&self, class: &str) -> bool {
+        !self.versions(class).is_empty()
+    }
+
+    /// The installed versions of a class, one for each kind of plugin that it is.
+    pub fn versions(&self, class: &str) -> Vec<&'static str> {
+        let all = [
+            self.sources.get(class).map(|p| p.descriptor()),
+            self.sinks.get(class).map(|p| p.descriptor()),
+            self.converters.get(class).map(|p| p.descriptor()),
+            self.header_converters.get(class).map(|p| p.descriptor()),
+            self.transforms.get(class).map(|p| p.descriptor()),
+            self.predicates.get(class).map(|p| p.descriptor()),
+        ];
+        all.into_iter().flatten().map(|descriptor| descriptor.version).collect()
+    }
+
     /// The class that a name stands for: an alias of exactly one class, or the name itself.
     pub fn class_of<'a>(&self, class_or_alias: &'a str) -> &'a str
     where

@@ -21,7 +21,8 @@ pub use reports::Reports;
 
 use crate::herder::ConfigResolver;
 use crate::pipeline::control::{Order, Orders, orders};
-use crate::registry::Registry;
+use crate::pipeline::topics::TopicGroups;
+use crate::registry::{ConnectorPlugin, Registry};
 use crate::store::OffsetStore;
 use crate::unit::{ConnectorName, Epoch, Start, State, TargetState, TaskCounters, TaskId, UnitEvents, UnitId, Worker};
 use async_trait::async_trait;
@@ -261,6 +262,9 @@ async fn connector_life(
     let parts = &inner.parts;
     let props = parts.resolver.resolved(&start.connector).await?.props()?;
     let plugin = parts.registry.connector(connector_class(&props)?)?;
+    if matches!(plugin, ConnectorPlugin::Source(_)) && assemble::flag(&parts.props, "topic.creation.enable", true)? {
+        TopicGroups::parse(&props)?; // Java reads the whole config before it makes the connector.
+    }
     reports.instantiated(plugin.descriptor().version);
     connector::run(plugin, props, parts.offsets.clone(), name, orders, reports).await
 }

@@ -79,7 +79,7 @@ fn target_states_hold_for_connector_and_tasks() {
     check_answer(&mut world, create(1, 1), "created 1 tasks");
     check_answer(&mut world, Request::Pause { name: name(1) }, "Done");
     check_answer(&mut world, status(1), "PAUSED PAUSED");
-    check_answer(&mut world, restart(1, false, false), "Done");
+    check_answer(&mut world, restart(1, false, false), "Restart(None)");
     check_answer(&mut world, status(1), "PAUSED PAUSED");
     check_answer(&mut world, restart(1, true, false), "RESTARTING RESTARTING");
     check_answer(&mut world, status(1), "PAUSED PAUSED");
