@@ -25,6 +25,8 @@ pub(super) struct Topic {
     pub(super) partitions: Option<i32>,
     pub(super) leaders: BTreeMap<i32, i32>,
     pub(super) sticky: Sticky,
+    /// Where each partition is kept that has had records.
+    pub(super) places: Vec<Option<usize>>,
     /// Since when records wait for it.
     pub(super) unknown_since: Option<Duration>,
     /// Since when a record waits for a partition that it does not have.

@@ -14,10 +14,11 @@ mod partition;
 mod sending;
 mod verdict;
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use indexmap::IndexMap;
 use kafka_protocol::messages::{RequestKind, ResponseKind};
 
 use self::cluster::Topic;
@@ -95,8 +96,9 @@ enum Asked {
 #[derive(Debug)]
 pub struct ProducerCore {
     settings: Settings,
-    topics: HashMap<Arc<str>, Topic>,
-    partitions: BTreeMap<TopicPartition, Partition>,
+    /// Nothing is taken out of these two, so places in them stay good.
+    topics: IndexMap<Arc<str>, Topic>,
+    partitions: IndexMap<TopicPartition, Partition>,
     producer: Option<(i64, i16)>,
     /// A broker knows a later epoch of this producer id, which then is not ours alone.
     fenced: bool,
@@ -122,8 +124,8 @@ impl ProducerCore {
         let backlog_bytes = settings.backlog_batch_bytes.min(settings.max_request_bytes);
         Self {
             settings,
-            topics: HashMap::new(),
-            partitions: BTreeMap::new(),
+            topics: IndexMap::new(),
+            partitions: IndexMap::new(),
             producer: None,
             fenced: false,
             asked: BTreeMap::new(),
@@ -152,7 +154,8 @@ impl ProducerCore {
         effects: &mut Vec<Effect>,
     ) -> Appended {
         let mut headers: Vec<HeaderRef<'_>> = Vec::new();
-        let mut touched: Option<TopicPartition> = None;
+        // Records of one topic come one behind the other; its place is looked up once.
+        let mut recent: Option<(&Arc<str>, usize)> = None;
         let mut taken = Appended::All;
         for (at, record) in batch.iter().enumerate().skip(from) {
             headers.clear();
@@ -171,17 +174,17 @@ impl ProducerCore {
                 taken = Appended::UpTo(at);
                 break;
             }
-            let Some(partition) = self.partition_for(now, &record, size) else {
+            let topic = match recent {
+                Some((topic, place)) if Arc::ptr_eq(topic, record.topic) => place,
+                _ => self.topic_place(now, record.topic),
+            };
+            recent = Some((record.topic, topic));
+            let Some(partition) = self.partition_for(now, &record, size, topic) else {
                 taken = Appended::UpTo(at);
                 break;
             };
             let Some(partition) = partition else { continue };
-            let known =
-                touched.as_ref().is_some_and(|t| t.partition == partition && Arc::ptr_eq(&t.topic, record.topic));
-            if !known {
-                touched = Some(TopicPartition { topic: record.topic.clone(), partition });
-            }
-            let Some(place) = &touched else { continue };
+            let place = self.partition_place(topic, partition);
             self.push(now, wall_ms, place, &record, &headers);
         }
         self.advance(now, effects);
@@ -189,14 +192,14 @@ impl ProducerCore {
     }
 
     /// The partition of a record; outer none while its topic is unknown, inner none if the record was refused.
-    fn partition_for(&mut self, now: Duration, record: &Outgoing<'_>, size: usize) -> Option<Option<i32>> {
-        let topic = match self.topics.get_mut(record.topic) {
-            Some(topic) => topic,
-            None => {
-                self.want_metadata(now);
-                self.topics.entry(record.topic.clone()).or_default()
-            }
-        };
+    fn partition_for(
+        &mut self,
+        now: Duration,
+        record: &Outgoing<'_>,
+        size: usize,
+        topic: usize,
+    ) -> Option<Option<i32>> {
+        let topic = &mut self.topics[topic];
         if let Some(error) = topic.refused.clone() {
             // Somebody may have mended it since.
             self.want_metadata(now);
@@ -236,18 +239,32 @@ impl ProducerCore {
         }
     }
 
-    fn push(
-        &mut self,
-        now: Duration,
-        wall_ms: i64,
-        place: &TopicPartition,
-        record: &Outgoing<'_>,
-        headers: &[HeaderRef<'_>],
-    ) {
-        let partition = match self.partitions.get_mut(place) {
-            Some(partition) => partition,
-            None => self.partitions.entry(place.clone()).or_default(),
-        };
+    /// Where a topic is kept. One that is new is asked about.
+    fn topic_place(&mut self, now: Duration, topic: &Arc<str>) -> usize {
+        self.topics.get_index_of(topic).unwrap_or_else(|| {
+            self.want_metadata(now);
+            self.topics.insert_full(Arc::clone(topic), Topic::default()).0
+        })
+    }
+
+    /// Where a partition is kept: known to its topic once it was looked up.
+    fn partition_place(&mut self, topic: usize, partition: i32) -> usize {
+        let number = partition.unsigned_abs() as usize;
+        if let Some(Some(place)) = self.topics[topic].places.get(number) {
+            return *place;
+        }
+        let (name, topic) = self.topics.get_index_mut(topic).expect("it was looked up, and nothing is taken out");
+        let place = place_of(&mut self.partitions, TopicPartition { topic: Arc::clone(name), partition });
+        if topic.places.len() <= number {
+            topic.places.resize(number + 1, None);
+        }
+        topic.places[number] = Some(place);
+        place
+    }
+
+    fn push(&mut self, now: Duration, wall_ms: i64, place: usize, record: &Outgoing<'_>, headers: &[HeaderRef<'_>]) {
+        let (place, partition) =
+            self.partitions.get_index_mut(place).expect("it was looked up, and nothing is taken out");
         let timestamp = record.timestamp.unwrap_or(wall_ms);
         loop {
             let is_held_up = partition.is_held_up(&self.settings);
@@ -341,7 +358,7 @@ impl ProducerCore {
         let (known, failed) = match self.topics.get(topic) {
             Some(topic) => (topic.partitions, topic.refused.clone()),
             None => {
-                self.topics.insert(Arc::clone(topic), Topic::default());
+                self.topic_place(now, topic);
                 (None, None)
             }
         };
@@ -432,4 +449,11 @@ fn builder(settings: &Settings, ratio: f32, backlog_bytes: usize) -> Builder {
         expected_ratio: ratio,
     };
     Builder::with_buffer(options, Vec::with_capacity(settings.batch_bytes.clamp(HEADER_LEN, MAX_FIRST_ALLOCATION)))
+}
+
+fn place_of(partitions: &mut IndexMap<TopicPartition, Partition>, wanted: TopicPartition) -> usize {
+    match partitions.get_index_of(&wanted) {
+        Some(place) => place,
+        None => partitions.insert_full(wanted, Partition::default()).0,
+    }
 }

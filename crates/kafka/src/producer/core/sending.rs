@@ -1,6 +1,6 @@
 //! What is sent when, and what an answer means for the batches that it is about.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -213,25 +213,21 @@ impl ProducerCore {
 }
 
 fn produce_request(settings: &Settings, batches: Vec<(TopicPartition, Bytes)>) -> ProduceRequest {
-    let mut topics: Vec<TopicProduceData> = Vec::new();
-    let mut names: BTreeSet<Arc<str>> = BTreeSet::new();
+    let mut topics: BTreeMap<Arc<str>, Vec<PartitionProduceData>> = BTreeMap::new();
     for (place, bytes) in batches {
         let data = PartitionProduceData::default().with_index(place.partition).with_records(Some(bytes));
-        // Partitions come in the order of their topics.
-        if names.insert(place.topic.clone()) {
-            let name = TopicName(StrBytes::from_string(place.topic.to_string()));
-            topics.push(TopicProduceData::default().with_name(name));
-        }
-        if let Some(topic) = topics.last_mut() {
-            topic.partition_data.push(data);
-        }
+        topics.entry(place.topic).or_default().push(data);
     }
+    let topics = topics.into_iter().map(|(topic, partitions)| {
+        let name = TopicName(StrBytes::from_string(topic.to_string()));
+        TopicProduceData::default().with_name(name).with_partition_data(partitions)
+    });
     let timeout_ms = i32::try_from(settings.request_timeout.as_millis()).unwrap_or(i32::MAX);
     ProduceRequest::default()
         .with_transactional_id(None)
         .with_acks(settings.acks)
         .with_timeout_ms(timeout_ms)
-        .with_topic_data(topics)
+        .with_topic_data(topics.collect())
 }
 
 /// The records that are to blame for a batch's refusal, by their place in it, where the broker says so.
