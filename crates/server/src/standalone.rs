@@ -34,7 +34,6 @@ pub(crate) struct Standalone {
     herder: RunningHerder,
     worker: LocalWorker,
     rest: RestServer,
-    registry: Arc<Registry>,
 }
 
 impl Standalone {
@@ -66,7 +65,7 @@ impl Standalone {
         })?;
         let parts = HerderParts {
             worker_id: bound.worker_id().into(),
-            registry: registry.clone(),
+            registry,
             resolver,
             server_info: ServerInfo { version: CONNECT_VERSION, commit: commit(), kafka_cluster_id },
             props: props.clone(),
@@ -77,7 +76,7 @@ impl Standalone {
         };
         let herder = RunningHerder::start(parts, &runtime);
         let rest = bound.serve(herder.handle(), logging::loggers());
-        Ok(Self { herder, worker, rest, registry })
+        Ok(Self { herder, worker, rest })
     }
 
     /// Creates the connectors of the command line; from then on health checks answer.
@@ -100,11 +99,6 @@ impl Standalone {
     /// What runs the tasks, and counts.
     pub(crate) fn worker(&self) -> &LocalWorker {
         &self.worker
-    }
-
-    /// The plugins.
-    pub(crate) fn registry(&self) -> &Registry {
-        &self.registry
     }
 
     /// Stops REST, then everything that runs, each within its time.
