@@ -6,7 +6,7 @@
 
 use super::handle::{Call, HerderHandle};
 use super::offsets::{Offsets, SinkGroups};
-use super::pending::RequestId;
+use super::pending::{REQUEST_TIMEOUT, RequestId};
 use super::request::{HerderError, Response, ServerInfo};
 use super::resolve::ConfigResolver;
 use super::step::{Effect, Herder, Input, Settings};
@@ -23,7 +23,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::runtime::Handle;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinHandle;
 
 /// What a herder is made of.
@@ -86,6 +86,12 @@ impl RunningHerder {
     }
 }
 
+/// Threads that plugins' validations and offset changes may hold; one that hangs keeps its place.
+const PLUGIN_CALLS: usize = 64;
+
+/// Requests that wait for their answers at the same time; more of them wait in line.
+const WAITING_REQUESTS: usize = 1_000;
+
 /// Whoever waits for an answer.
 type Waiting = BTreeMap<RequestId, tokio::sync::oneshot::Sender<Result<Response, HerderError>>>;
 
@@ -99,6 +105,7 @@ struct Driver {
     offsets: Arc<Offsets>,
     inputs: mpsc::UnboundedSender<Input>,
     runtime: Handle,
+    places: Arc<Semaphore>,
     waiting: Waiting,
     next_request: u64,
     /// The time since the epoch when the driver started, and the clock that counts from there: it never runs backwards.
@@ -137,6 +144,7 @@ impl Driver {
             offsets: Arc::new(offsets),
             inputs,
             runtime,
+            places: Arc::new(Semaphore::new(PLUGIN_CALLS)),
             waiting: Waiting::new(),
             next_request: 0,
             started: (since_epoch, Instant::now()),
@@ -161,7 +169,7 @@ impl Driver {
                 biased;
                 Some(event) = self.events.recv() => Input::Unit(event),
                 Some(input) = fed_back.recv() => input,
-                Some(call) = calls.recv() => self.number(call),
+                Some(call) = calls.recv(), if self.waiting.len() < WAITING_REQUESTS => self.number(call),
                 () = tick => Input::Tick,
             };
             self.herder.step(self.now(), input, &mut effects);
@@ -179,6 +187,7 @@ impl Driver {
                         offsets: &self.offsets,
                         inputs: &self.inputs,
                         runtime: &self.runtime,
+                        places: &self.places,
                     },
                     &mut self.waiting,
                 );
@@ -203,10 +212,11 @@ struct Rim<'a> {
     offsets: &'a Arc<Offsets>,
     inputs: &'a mpsc::UnboundedSender<Input>,
     runtime: &'a Handle,
+    places: &'a Arc<Semaphore>,
 }
 
 impl Rim<'_> {
-    /// Does work beside the loop; its result comes back as an input. Work that panics has `otherwise` for a result.
+    /// Does work beside the loop; its result comes back as an input. Work that panics or takes too long has `otherwise` for a result.
     fn beside(
         &self,
         work: impl Future<Output = Input> + Send + 'static,
@@ -214,12 +224,8 @@ impl Rim<'_> {
     ) {
         let inputs = self.inputs.clone();
         self.runtime.spawn(async move {
-            let input = match AssertUnwindSafe(work).catch_unwind().await {
-                Ok(input) => input,
-                Err(panic) => otherwise(validate::panic_text(&*panic)),
-            };
             // A herder that has ended waits for nothing.
-            let _ = inputs.send(input);
+            let _ = inputs.send(bounded(work, otherwise).await);
         });
     }
 
@@ -229,14 +235,24 @@ impl Rim<'_> {
         work: impl Future<Output = Input> + Send + 'static,
         otherwise: impl FnOnce(String) -> Input + Send + 'static,
     ) {
-        let (inputs, runtime) = (self.inputs.clone(), self.runtime.clone());
-        self.runtime.spawn_blocking(move || {
-            let input = match runtime.block_on(AssertUnwindSafe(work).catch_unwind()) {
-                Ok(input) => input,
-                Err(panic) => otherwise(validate::panic_text(&*panic)),
-            };
-            let _ = inputs.send(input);
+        let (inputs, runtime, places) = (self.inputs.clone(), self.runtime.clone(), self.places.clone());
+        self.runtime.spawn(async move {
+            // Whoever waits in vain for a place is answered by the request's own time-out.
+            let Ok(place) = places.acquire_owned().await else { return };
+            tokio::task::spawn_blocking(move || {
+                let _ = inputs.send(runtime.block_on(bounded(work, otherwise)));
+                drop(place);
+            });
         });
+    }
+}
+
+/// Work with an end.
+async fn bounded(work: impl Future<Output = Input>, otherwise: impl FnOnce(String) -> Input) -> Input {
+    match tokio::time::timeout(REQUEST_TIMEOUT, AssertUnwindSafe(work).catch_unwind()).await {
+        Ok(Ok(input)) => input,
+        Ok(Err(panic)) => otherwise(validate::panic_text(&*panic)),
+        Err(_) => otherwise("A plugin or the brokers did not answer in time".to_owned()),
     }
 }
 
@@ -279,7 +295,7 @@ fn perform(effect: Effect, rim: &Rim<'_>, waiting: &mut Waiting) {
         Effect::ChangeOffsets { id, name, config, change } => {
             let offsets = rim.offsets.clone();
             let work = async move { Input::Answered { id, answer: offsets.change(&name, &config, &change).await } };
-            rim.beside(work, move |panic| failed(id, panic));
+            rim.beside_blocking(work, move |panic| failed(id, panic));
         }
         Effect::Reply { id, answer } => {
             if let Some(reply) = waiting.remove(&id) {

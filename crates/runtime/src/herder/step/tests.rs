@@ -292,6 +292,28 @@ enum Happening {
     Wait(u16),
 }
 
+/// Whether an answer is of the kind that the handle unwraps.
+fn is_in_kind(request: &Request, response: &Response) -> bool {
+    matches!(
+        (request, response),
+        (Request::CreateConnector { .. } | Request::PatchConnector { .. }, Response::Put(_))
+            | (Request::RestartConnector { include_tasks: false, only_failed: false, .. }, Response::Restart(None))
+            | (Request::RestartConnector { .. }, Response::Restart(Some(_)))
+            | (Request::ResetOffsets { .. }, Response::Message(_))
+            | (Request::Offsets { .. }, Response::Offsets(_))
+            | (Request::ConnectorStatus { .. }, Response::Status(_))
+            | (Request::ExpandConnectors { .. }, Response::Expanded(_))
+            | (
+                Request::DeleteConnector { .. }
+                    | Request::Pause { .. }
+                    | Request::Resume { .. }
+                    | Request::Stop { .. }
+                    | Request::RestartTask { .. },
+                Response::Done
+            )
+    )
+}
+
 fn happening() -> impl Strategy<Value = Happening> {
     prop_oneof![
         4 => (0..18u8, 0..12u8).prop_map(|(what, detail)| Happening::Ask(what, detail)),
@@ -340,7 +362,10 @@ proptest! {
         let mut asked = Vec::new();
         for happening in happenings {
             match happening {
-                Happening::Ask(what, detail) => asked.push(world.send(request(what, detail))),
+                Happening::Ask(what, detail) => {
+                    let request = request(what, detail);
+                    asked.push((world.send(request.clone()), request));
+                }
                 Happening::Work(which) => world.work(usize::from(which)),
                 Happening::Mood(bits) => world.mood = Mood::from_bits(bits),
                 Happening::Reconfigure(which) => world.reconfigure(usize::from(which)),
@@ -351,8 +376,12 @@ proptest! {
         world.mood = Mood::default();
         world.pass(LONGEST_RETRY);
         world.pass(REQUEST_TIMEOUT);
-        for id in asked {
-            prop_assert!(world.answer(id).is_some(), "{id:?} has no answer");
+        for (id, request) in asked {
+            match world.answer(id) {
+                None => prop_assert!(false, "{request:?} has no answer"),
+                Some(Ok(response)) => prop_assert!(is_in_kind(&request, &response), "{request:?} gets {response:?}"),
+                Some(Err(_)) => {}
+            }
         }
         world.check_at_rest();
         world.step(Input::Shutdown);
