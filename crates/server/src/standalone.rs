@@ -16,8 +16,9 @@ use kurier_runtime::herder::{
 use kurier_runtime::registry::Registry;
 use kurier_runtime::store::FileOffsetStore;
 use kurier_runtime::worker::{KafkaClients, LocalWorker, WorkerParts, raise_open_files};
+use rustix::fs::Access;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
@@ -50,6 +51,7 @@ impl Standalone {
         let resolver = Arc::new(ConfigResolver::new(&registry, props)?);
         let json = registry.converter(JSON).ok_or_else(|| Failure::new("the JSON converter is not compiled in"))?;
         let offsets = Arc::new(FileOffsetStore::open(config.offsets_file(), &**json)?);
+        warn_if_unwritable(&config.offsets_file());
         let kafka_cluster_id = cluster_id(props).await?;
         let runtime = Handle::current();
         let (reports, events) = mpsc::unbounded_channel();
@@ -89,6 +91,11 @@ impl Standalone {
     /// Where REST answers.
     pub(crate) fn address(&self) -> Option<SocketAddr> {
         self.rest.addresses().first().copied()
+    }
+
+    /// Where its separate admin listeners are.
+    pub(crate) fn admin_addresses(&self) -> &[SocketAddr] {
+        self.rest.admin_addresses()
     }
 
     /// The way to ask about connectors.
@@ -139,6 +146,18 @@ fn check_plugins(config: &StandaloneConfig, registry: &Registry) -> Result<(), F
         }
     }
     Ok(())
+}
+
+/// A worker of sinks alone needs no offsets file, so this is no failure; one with sources would find out late.
+fn warn_if_unwritable(offsets: &Path) {
+    let folder = offsets.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
+    if let Err(error) = rustix::fs::access(folder, Access::WRITE_OK | Access::EXEC_OK) {
+        tracing::warn!(
+            "nothing can be written into {} ({error}): sources will not be able to commit their offsets \
+             (`offset.storage.file.filename`)",
+            folder.display()
+        );
+    }
 }
 
 /// Asks the brokers who they are.

@@ -47,6 +47,9 @@ pub(super) fn run(args: &StandaloneArgs) -> Result<(), Failure> {
             if let Some(address) = started.address() {
                 tracing::info!("Kafka Connect started: REST on http://{address}");
             }
+            for address in started.admin_addresses() {
+                tracing::info!("/admin on http://{address}");
+            }
             stop.wait().await;
         }
         tracing::info!("stopping");

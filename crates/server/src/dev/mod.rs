@@ -74,10 +74,14 @@ pub(crate) fn run(options: &DevOptions) -> Result<(), Failure> {
         let (config, bound) = worker_config(options, broker.address()).await?;
         let worker = Standalone::start(&config, bound).await?;
         let say = Say { json: options.output == Output::Json };
+        let taken = |port: u16, usual: u16| if port == usual { String::new() } else { format!(" ({usual} is in use)") };
+        let rest = worker.address();
         say.line(&format!(
-            "Kafka on {}, Connect on {}, data in {}. Ctrl-C stops.",
+            "Kafka on {}{}, Connect on {}{}, data in {}. Ctrl-C stops.",
             broker.address(),
-            worker.address().map_or_else(String::new, |address| format!("http://{address}")),
+            taken(broker.local_addr().port(), BROKER_PORT),
+            rest.map_or_else(String::new, |address| format!("http://{address}")),
+            rest.filter(|_| !chosen(options)).map_or_else(String::new, |address| taken(address.port(), REST_PORT)),
             options.data.display()
         ))?;
         let admin = Admin::new(AdminConfig::parse(&Props::from([(
@@ -123,6 +127,11 @@ async fn start_broker(data: &Path) -> Result<RunningBroker, Failure> {
     Ok(started?)
 }
 
+/// Whether the operator says where REST listens.
+fn chosen(options: &DevOptions) -> bool {
+    options.settings.iter().any(|(key, _)| key == "listeners")
+}
+
 /// The worker's settings, and REST's port: the usual one, or a free one where that is taken.
 async fn worker_config(options: &DevOptions, broker: &str) -> Result<(StandaloneConfig, Bound), Failure> {
     let offsets = options.data.join("offsets").display().to_string();
@@ -137,7 +146,7 @@ async fn worker_config(options: &DevOptions, broker: &str) -> Result<(Standalone
     .map(|(key, value)| (key.to_owned(), value.to_owned()))
     .into();
     props.extend(options.settings.iter().cloned());
-    if props.contains_key("listeners") {
+    if chosen(options) {
         let config = StandaloneConfig::parse(props)?;
         let bound = standalone::bind(&config).await?;
         return Ok((config, bound));
