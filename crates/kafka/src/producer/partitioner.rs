@@ -42,9 +42,9 @@ pub(super) struct Sticky {
 }
 
 impl Sticky {
-    /// The partition for a record of so many bytes; moves on once `batch_bytes` have gone there.
-    pub(super) fn next(&mut self, partitions: i32, bytes: usize, batch_bytes: usize) -> i32 {
-        if self.bytes >= batch_bytes {
+    /// The partition for a record of so many bytes; moves on once `turn_bytes` have gone there.
+    pub(super) fn next(&mut self, partitions: i32, bytes: usize, turn_bytes: usize) -> i32 {
+        if self.bytes >= turn_bytes {
             *self = Self { partition: self.partition.wrapping_add(1).max(0), bytes: 0 };
         }
         self.bytes += bytes;
@@ -78,5 +78,7 @@ mod tests {
         let mut sticky = Sticky::default();
         let turns: Vec<i32> = (0..8).map(|_| sticky.next(3, 10, 20)).collect();
         assert_eq!(turns, [0, 0, 1, 1, 2, 2, 0, 0]);
+        let turns: Vec<i32> = (0..4).map(|_| sticky.next(3, 10, 0)).collect();
+        assert_eq!(turns, [1, 2, 0, 1], "one by one");
     }
 }

@@ -78,6 +78,8 @@ pub struct Settings {
     pub metadata_max_age: Duration,
     /// `partitioner.ignore.keys`.
     pub ignore_keys: bool,
+    /// Records without a key that go to one partition before the next one has its turn, in bytes: `batch.size`, or 0 for Java's `RoundRobinPartitioner`.
+    pub turn_bytes: usize,
 }
 
 impl Default for Settings {
@@ -101,6 +103,7 @@ impl Default for Settings {
             retry_backoff_max: Duration::from_secs(1),
             metadata_max_age: Duration::from_secs(300),
             ignore_keys: false,
+            turn_bytes: DEFAULT_BATCH_BYTES,
         }
     }
 }
@@ -182,6 +185,14 @@ impl ProducerConfig {
             }
         }
         let batch_bytes = bytes(keys.number("batch.size", defaults.batch_bytes as i32, 0));
+        let round_robin = match keys.text("partitioner.class") {
+            None | Some("org.apache.kafka.clients.producer.internals.DefaultPartitioner") => false,
+            Some("org.apache.kafka.clients.producer.RoundRobinPartitioner") => true,
+            Some(class) => {
+                keys.refuse("partitioner.class", class, "only Java's default and its RoundRobinPartitioner are known");
+                false
+            }
+        };
         let settings = Settings {
             acks,
             idempotent,
@@ -201,7 +212,8 @@ impl ProducerConfig {
             retry_backoff: keys.millis("retry.backoff.ms", defaults.retry_backoff),
             retry_backoff_max: keys.millis("retry.backoff.max.ms", defaults.retry_backoff_max),
             metadata_max_age: keys.millis("metadata.max.age.ms", defaults.metadata_max_age),
-            ignore_keys: keys.flag("partitioner.ignore.keys", false),
+            ignore_keys: keys.flag("partitioner.ignore.keys", false) || round_robin,
+            turn_bytes: if round_robin { 0 } else { batch_bytes },
         };
         let (net, unknown) = keys.finish(UNUSED).map_err(ProducerError::Config)?;
         Ok(Self { settings, net, unknown })
@@ -245,13 +257,15 @@ mod tests {
             ("linger.ms", "x"),
             ("delivery.timeout.ms", "1000"),
             ("transactional.id", "t"),
+            ("partitioner.class", "com.example.Mine"),
         ]);
         expect_test::expect![[r#"
             Invalid value 1 for configuration acks: Must set acks to all in order to use the idempotent producer.
             Invalid value 0 for configuration retries: Must set retries to non-zero when using the idempotent producer.
             Invalid value t for configuration transactional.id: this client does not speak transactions yet
             Invalid value x for configuration linger.ms: Not a number of type INT
-            Invalid value 1000 for configuration delivery.timeout.ms: should be equal to or larger than linger.ms + request.timeout.ms"#]]
+            Invalid value 1000 for configuration delivery.timeout.ms: should be equal to or larger than linger.ms + request.timeout.ms
+            Invalid value com.example.Mine for configuration partitioner.class: only Java's default and its RoundRobinPartitioner are known"#]]
         .assert_eq(&error.unwrap_err().to_string());
     }
 }

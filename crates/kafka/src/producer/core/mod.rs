@@ -235,7 +235,7 @@ impl ProducerCore {
                 Some(None)
             }
             (None, Some(key)) if !self.settings.ignore_keys => Some(Some(partition_of(key, count))),
-            (None, _) => Some(Some(topic.sticky.next(count, size, self.settings.batch_bytes))),
+            (None, _) => Some(Some(topic.sticky.next(count, size, self.settings.turn_bytes))),
         }
     }
 
