@@ -107,11 +107,6 @@ impl<'a> Lexer<'a> {
         Self { bytes, at: 0, line: 1, line_start: 0, open: Vec::new(), next: Next::Value }
     }
 
-    /// How many brackets are open.
-    pub(crate) fn depth(&self) -> usize {
-        self.open.len()
-    }
-
     /// An error at the current place.
     pub(crate) fn error(&self, text: impl std::fmt::Display) -> JsonError {
         JsonError(format!("{text}\n at {SOURCE}{}, column: {}]", self.line, self.column()))

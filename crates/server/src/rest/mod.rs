@@ -20,6 +20,6 @@ mod route;
 mod server;
 mod show;
 
-pub(crate) use config::{AdminListeners, Cors, HeaderRule, Listener, RestConfig, RestConfigError};
-pub(crate) use loggers::{LogLevel, LoggerState, Loggers, UnknownLevel};
-pub(crate) use server::{Bound, RestError, RestServer, bind};
+pub(crate) use config::RestConfig;
+pub(crate) use loggers::{LogLevel, LoggerState, Loggers};
+pub(crate) use server::{Bound, RestServer, bind};
