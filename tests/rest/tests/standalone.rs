@@ -11,11 +11,14 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 /// How long a process may take to answer.
 const START: Duration = Duration::from_secs(60);
+
+/// A case that takes longer is told.
+const SLOW: Duration = Duration::from_secs(2);
 
 /// A broker and a worker of one profile.
 struct Worker {
@@ -81,13 +84,18 @@ fn run(profile: &str) {
     let settings = PROFILES.iter().find(|(name, _)| *name == profile).expect("a known profile").1;
     let worker = Worker::start(profile, settings);
     let tmp = worker.dir.path().join("files");
+    fs::create_dir(&tmp).unwrap();
     let mut runner = Runner::new(&worker.url, worker.admin_url.as_deref(), &worker.bootstrap, &tmp).unwrap();
     let only = std::env::var("KURIER_REST_ONLY").unwrap_or_default();
     let missing = missing();
     let (mut passed, mut report) = (0, String::new());
     for case in cases(profile).iter().filter(|case| case["id"].as_str().unwrap().starts_with(&only)) {
         let id = case["id"].as_str().unwrap();
+        let start = Instant::now();
         let bad = runner.case(case).unwrap_or_else(|error| vec![format!("no answer: {error:#}")]);
+        if start.elapsed() > SLOW {
+            println!("{id} took {:?}", start.elapsed());
+        }
         match (bad.is_empty(), missing.get(id)) {
             (true, None) => passed += 1,
             (true, Some(_)) => report.push_str(&format!("{id} passes: take it out of missing.txt\n")),
