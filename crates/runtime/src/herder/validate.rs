@@ -11,7 +11,7 @@ use crate::registry::{ConnectorPlugin, Registry};
 use fancy_regex::Regex;
 use kurier_api::ConnectError;
 use kurier_api::config::{
-    AnyClass, Classes, ConfigDef, ConfigValue, Key, Parsed, Props, Recommender, Setting, Type, parse_type,
+    AnyClass, Classes, ConfigDef, ConfigValue, Key, Parsed, Props, Recommender, Setting, Type, Validator, parse_type,
 };
 use kurier_api::plugin::PluginKind;
 use std::any::Any;
@@ -61,7 +61,7 @@ pub(crate) fn plugin_config(
         (descriptor.class, own, Some(framework))
     } else if let Some((class, own)) = stage_config(registry, plugin) {
         (class, own, None)
-    } else if registry.config_provider(plugin).is_some() {
+    } else if registry.config_provider(plugin).is_some() || is_override_policy(plugin) {
         return Err(HerderError::bad_request(format!(
             "Invalid plugin class {plugin}. Valid types are sink, source, converter, header_converter, transformation, \
              predicate."
@@ -452,7 +452,13 @@ impl Validation {
         }
         for key in own.all_keys() {
             let mut key = key.clone();
-            key.name = format!("{prefix}{}", key.name);
+            let bare = std::mem::take(&mut key.name);
+            key.name = format!("{prefix}{bare}");
+            if let Some(own) = key.validator.take() {
+                // Java's embedded validators know a setting by its own name.
+                let text = own.to_string();
+                key = key.validator(Validator::custom(&text, move |_, value| own.ensure_valid(&bare, value)));
+            }
             add(key, definition)?;
         }
         if kind == PluginKind::Transformation {
@@ -580,6 +586,13 @@ fn long() -> kurier_api::config::Width {
 fn aliases(text: &str) -> impl Iterator<Item = &str> {
     let text = text.trim();
     (!text.is_empty()).then(|| text.split(',').map(str::trim)).into_iter().flatten()
+}
+
+/// Whether a name is that of an override policy, which is a plugin in Java and none that can be asked about.
+fn is_override_policy(plugin: &str) -> bool {
+    let simple = plugin.strip_prefix("org.apache.kafka.connect.connector.policy.").unwrap_or(plugin);
+    let policy = simple.strip_suffix("ConnectorClientConfigOverridePolicy");
+    policy.is_some_and(|policy| ["All", "None", "Principal", "Allowlist"].contains(&policy))
 }
 
 /// What a policy says of an override. Java's `…ConnectorClientConfigOverridePolicy`.
