@@ -52,6 +52,11 @@ impl Standalone {
         let json = registry.converter(JSON).ok_or_else(|| Failure::new("the JSON converter is not compiled in"))?;
         let offsets = Arc::new(FileOffsetStore::open(config.offsets_file(), &**json)?);
         warn_if_unwritable(&config.offsets_file());
+        if !config.parsed().get_list("plugin.path").is_empty() {
+            tracing::warn!(
+                "`plugin.path`: this version runs native connectors only; Java's plugins there are not loaded"
+            );
+        }
         let kafka_cluster_id = cluster_id(props).await?;
         let runtime = Handle::current();
         let (reports, events) = mpsc::unbounded_channel();
