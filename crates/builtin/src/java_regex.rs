@@ -5,6 +5,7 @@
 
 use fancy_regex::{Captures, Regex, RegexBuilder};
 use kurier_api::ConnectError;
+use std::collections::HashSet;
 
 /// How often the engine may step back for one text.
 pub const BACKTRACKS: usize = 1_000_000;
@@ -72,11 +73,15 @@ fn compile(pattern: &str) -> Result<Regex, String> {
     RegexBuilder::new(pattern).backtrack_limit(BACKTRACKS).build().map_err(|error| error.to_string())
 }
 
+/// How much of a repetition is looked at: two numbers of 32 bits with room for leading zeros.
+const MAX_REPETITION_TEXT: usize = 64;
+
 /// Java's syntax in that of the engine.
 fn translate(pattern: &str) -> Result<String, String> {
     let mut out = String::with_capacity(pattern.len() + 16);
     let mut chars = pattern.chars().peekable();
     let mut class_depth = 0usize;
+    let mut names = HashSet::new();
     while let Some(c) = chars.next() {
         match c {
             '\\' => {
@@ -112,6 +117,11 @@ fn translate(pattern: &str) -> Result<String, String> {
                     (other, _) => {
                         out.push('\\');
                         out.push(other);
+                        // The brace of `\x{1F600}` begins no repetition.
+                        if matches!(other, 'x' | 'N') && chars.peek() == Some(&'{') {
+                            out.extend(chars.by_ref().take_while(|c| *c != '}'));
+                            out.push('}');
+                        }
                     }
                 }
             }
@@ -130,6 +140,18 @@ fn translate(pattern: &str) -> Result<String, String> {
                 class_depth -= 1;
                 out.push(']');
             }
+            '{' if class_depth == 0 => {
+                check_repetition(chars.clone())?;
+                out.push('{');
+            }
+            '(' if class_depth == 0 => {
+                if let Some(name) = group_name(chars.clone())
+                    && !names.insert(name.clone())
+                {
+                    return Err(format!("Named capturing group <{name}> is already defined"));
+                }
+                out.push('(');
+            }
             '.' if class_depth == 0 => out.push_str(&format!("[^{LINE_ENDS}]")),
             '$' if class_depth == 0 => out.push_str(END),
             // A dash or a tilde doubled means nothing in Java, and set operations in the engine.
@@ -141,6 +163,26 @@ fn translate(pattern: &str) -> Result<String, String> {
         }
     }
     Ok(out)
+}
+
+/// Refuses a repetition that Java refuses, given what follows its `{`; the engine takes some for plain text.
+fn check_repetition(chars: std::iter::Peekable<std::str::Chars<'_>>) -> Result<(), String> {
+    let inside: String = chars.take_while(|c| *c != '}').take(MAX_REPETITION_TEXT).collect();
+    if !inside.starts_with(|c: char| c.is_ascii_digit()) {
+        return Err("Illegal repetition".to_owned());
+    }
+    let (least, most) = inside.split_once(',').unwrap_or((&inside, &inside));
+    let range = || "Illegal repetition range".to_owned();
+    let least: i32 = least.parse().map_err(|_| range())?;
+    let most = if most.is_empty() { i32::MAX } else { most.parse().map_err(|_| range())? };
+    if most < least { Err(range()) } else { Ok(()) }
+}
+
+/// The name of a group, given what follows its parenthesis; none if it has none.
+fn group_name(mut chars: std::iter::Peekable<std::str::Chars<'_>>) -> Option<String> {
+    let named = chars.next() == Some('?') && chars.next() == Some('<');
+    let name: String = chars.take_while(|c| *c != '>').take_while(char::is_ascii_alphanumeric).collect();
+    (named && !name.is_empty()).then_some(name)
 }
 
 /// Everything up to `\E`, letter by letter.
@@ -277,6 +319,7 @@ mod tests {
     fn patterns_match_as_in_java() {
         let cases = [
             // pattern, text, whether the whole text matches
+            (r"\x{1F600}{2}", "😀😀", true),
             (r"\d+", "12", true),
             (r"\d+", "١٢", false),
             (r"\w+", "é", false),
@@ -305,7 +348,7 @@ mod tests {
 
     #[test]
     fn bad_patterns_are_refused() {
-        for pattern in ["(", "[a", "*", "a)(b", r"\", r"\u00"] {
+        for pattern in ["(", "[a", "*", "a)(b", r"\", r"\u00", "a{2,1}", "a{", "a{x}", "(?<n>a)(?<n>b)"] {
             assert!(JavaRegex::new(pattern).is_err(), "{pattern}");
         }
     }
