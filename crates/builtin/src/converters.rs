@@ -7,12 +7,15 @@ use crate::simple_header::SimpleHeaderConverter;
 use crate::string::StringConverter;
 use crate::values::Values;
 use kurier_api::ConnectError;
-use kurier_api::config::{ConfigDef, Props};
+use kurier_api::config::{ConfigDef, Importance, Key, ParsedConfig, Props, Type, Validator};
 use kurier_api::plugin::{Converter, ConverterRole, ConverterType, Descriptor, HeaderConverter, HeaderConverterType};
 use std::sync::{Arc, LazyLock};
 
 /// The version that Java's own plugins state; tools compare it.
 pub const VERSION: &str = "4.3.1";
+
+/// The setting that says what a converter is for.
+const TYPE: &str = "converter.type";
 
 /// A kind of converter that is a header converter too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,9 +59,37 @@ impl BuiltinConverter {
 
     /// What it takes.
     fn definition(self) -> &'static ConfigDef {
-        static NOTHING: LazyLock<ConfigDef> = LazyLock::new(ConfigDef::default);
-        &NOTHING
+        static JSON: LazyLock<ConfigDef> = LazyLock::new(crate::json::definition);
+        static STRING: LazyLock<ConfigDef> = LazyLock::new(crate::string::definition);
+        static PLAIN: LazyLock<ConfigDef> = LazyLock::new(common);
+        match self {
+            Self::Json => &JSON,
+            Self::String => &STRING,
+            Self::ByteArray | Self::Number(_) => &PLAIN,
+        }
     }
+}
+
+/// What every converter takes. Java's `ConverterConfig`. The role that a converter is made for decides, whatever is given.
+pub(crate) fn common() -> ConfigDef {
+    ConfigDef::new().define(
+        Key::new(TYPE, Type::String)
+            .importance(Importance::Low)
+            .validator(Validator::one_of(["key", "value", "header"]))
+            .doc("What the converter is for; the worker sets it."),
+    )
+}
+
+/// Reads settings of a converter, with its role as their `converter.type`.
+pub(crate) fn parse(def: &ConfigDef, props: &Props, role: ConverterRole) -> Result<ParsedConfig, ConnectError> {
+    let mut props = props.clone();
+    let role = match role {
+        ConverterRole::Key => "key",
+        ConverterRole::Value => "value",
+        ConverterRole::Header => "header",
+    };
+    props.insert(TYPE.to_owned(), role.to_owned());
+    def.parse(&props)
 }
 
 impl ConverterType for BuiltinConverter {

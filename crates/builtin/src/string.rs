@@ -3,8 +3,9 @@
 //! Writes Java's `toString()` of any value in a character set, and reads bytes of any kind: what is malformed becomes U+FFFD.
 
 use crate::charset::Charset;
+use crate::converters;
 use kurier_api::ConnectError;
-use kurier_api::config::Props;
+use kurier_api::config::{ConfigDef, Importance, Key, Props, Type, Width};
 use kurier_api::data::{Foreign, Schema, SchemaAndValue, SchemaRef, Value};
 use kurier_api::plugin::{Converter, ConverterRole, HeaderConverter, Presence};
 use kurier_api::record::Headers;
@@ -35,7 +36,8 @@ impl StringConverter {
     /// # Errors
     /// `SerializationException` for an unknown character set.
     pub fn parse(props: &Props, role: ConverterRole) -> Result<Self, ConnectError> {
-        let common = props.get("converter.encoding").map_or("UTF-8", |name| name.trim());
+        let config = converters::parse(&definition(), props, role)?;
+        let common = config.get_str("converter.encoding").unwrap_or("UTF-8");
         let (writes, reads) = match role {
             ConverterRole::Key => ("key.serializer.encoding", "key.deserializer.encoding"),
             ConverterRole::Value | ConverterRole::Header => {
@@ -65,6 +67,18 @@ impl StringConverter {
         let value = bytes.map_or(Value::Null, |bytes| Value::text(self.reads.decode(bytes)));
         SchemaAndValue::new(Schema::optional_string(), value)
     }
+}
+
+/// What it takes. Java's `StringConverterConfig`.
+pub(crate) fn definition() -> ConfigDef {
+    converters::common().define(
+        Key::new("converter.encoding", Type::String)
+            .default("UTF-8")
+            .importance(Importance::High)
+            .width(Width::Medium)
+            .display_name("Encoding")
+            .doc("The character set to write and read with."),
+    )
 }
 
 impl Converter for StringConverter {

@@ -13,6 +13,7 @@ mod stage;
 mod write;
 
 pub use config::JsonConverterConfig;
+pub(crate) use config::definition;
 
 use kurier_api::ConnectError;
 use kurier_api::data::{SchemaAndValue, SchemaRef, Value};
