@@ -15,6 +15,7 @@ pub mod notation;
 pub mod providers;
 pub mod records;
 pub mod report;
+pub mod settings;
 pub mod transforms;
 pub mod values;
 

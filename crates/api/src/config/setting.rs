@@ -112,6 +112,22 @@ impl Setting {
         }
     }
 
+    /// The same, but a value of another kind than a list or class setting holds is refused.
+    ///
+    /// # Errors
+    /// Java's class cast exception, in our words.
+    pub fn try_to_text(&self, kind: Type) -> Result<Option<String>, ConnectError> {
+        match (kind, self) {
+            (_, Self::Null) | (Type::List, Self::List(_)) | (Type::Class, Self::Class(_)) => Ok(self.to_text(kind)),
+            (Type::List | Type::Class, _) => Err(ConnectError::config(format!(
+                "A setting of type {} cannot be a {}",
+                kind.name(),
+                self.java_class()
+            ))),
+            _ => Ok(self.to_text(kind)),
+        }
+    }
+
     fn java_class(&self) -> &str {
         match self {
             Self::Null => "null",

@@ -15,4 +15,4 @@ mod replace_field;
 mod side;
 
 pub use kind::{BuiltinTransform, transforms};
-pub(crate) use regex_router::valid_regex;
+pub use regex_router::valid_regex;

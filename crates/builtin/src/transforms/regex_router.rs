@@ -28,7 +28,7 @@ pub(super) fn config() -> ConfigDef {
 }
 
 /// Java's `RegexValidator`. What is wrong is said in words of our own.
-pub(crate) fn valid_regex() -> Validator {
+pub fn valid_regex() -> Validator {
     Validator::custom("valid regex", |name, value| {
         JavaRegex::new(&value.to_string())
             .map(drop)
