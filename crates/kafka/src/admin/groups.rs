@@ -13,7 +13,7 @@ use kafka_protocol::messages::{
 
 use super::{Admin, AdminError, Failure, Open, Outcomes, Patience, ask, coordinator, text, until_done};
 use crate::consumer::{OffsetAndMetadata, Offsets, TopicPartition};
-use crate::error::KafkaError;
+use crate::error::{KafkaError, code};
 use crate::net::Target;
 
 /// Generation and epoch of whoever is no member.
@@ -109,6 +109,15 @@ impl Admin {
         let mut open = Open::new(partitions.iter().cloned());
         let end = until_done!(patience, patience.delete_offsets(group, &mut open));
         open.close(end)
+    }
+}
+
+/// What became of one partition. One that is not there is not waited for, as in Java.
+fn outcome(error_code: i16) -> Result<(), KafkaError> {
+    match KafkaError::from_code(error_code) {
+        None => Ok(()),
+        Some(error) if error.is(code::UNKNOWN_TOPIC_OR_PARTITION) => Err(KafkaError { retriable: false, ..error }),
+        Some(error) => Err(error),
     }
 }
 
@@ -212,7 +221,7 @@ impl Patience<'_> {
         for topic in &response.topics {
             for done in &topic.partitions {
                 let place = TopicPartition::new(topic.name.as_str(), done.partition_index);
-                open.settle(&place, KafkaError::from_code(done.error_code).map_or(Ok(()), Err));
+                open.settle(&place, outcome(done.error_code));
             }
         }
         open.remaining()
@@ -233,7 +242,7 @@ impl Patience<'_> {
         for topic in &response.topics {
             for done in &topic.partitions {
                 let place = TopicPartition::new(topic.name.as_str(), done.partition_index);
-                open.settle(&place, KafkaError::from_code(done.error_code).map_or(Ok(()), Err));
+                open.settle(&place, outcome(done.error_code));
             }
         }
         open.remaining()
