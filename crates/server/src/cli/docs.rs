@@ -12,6 +12,7 @@ Answers go to stdout, everything said on the way to stderr. With `--output json`
 (the reason is the last line on stderr), 2 the command line is wrong, 3 a connector or task has failed.
 
 `KURIER_LOG` sets what is logged: a level (`error`, `warn`, `info`, `debug`, `trace`, `off`) or several with loggers, `info,kurier_kafka=debug`.
+`KURIER_LOG_FORMAT=json` writes log lines as JSON. Loggers have the names of Java's packages, so that `org.apache.kafka.connect=debug` means what it does in Java.
 `KURIER_URL` names the worker that `kurier connector` talks to, `KURIER_BOOTSTRAP_SERVERS` the brokers that `kurier topic` talks to.
 ";
 

@@ -48,9 +48,28 @@ impl Table {
     }
 }
 
-/// Java's notation of a target.
-fn logger(target: &str) -> String {
-    target.replace("::", ".")
+/// Our crates, and the Java packages that speak of the same things.
+const PACKAGES: [(&str, &str); 7] = [
+    ("kurier.rest", "org.apache.kafka.connect.runtime.rest"),
+    ("kurier", "org.apache.kafka.connect.cli"),
+    ("kurier_runtime", "org.apache.kafka.connect.runtime"),
+    ("kurier_builtin", "org.apache.kafka.connect.builtin"),
+    ("kurier_connector_file", "org.apache.kafka.connect.file"),
+    ("kurier_kafka", "org.apache.kafka.clients"),
+    ("kurier_broker", "kafka.server"),
+];
+
+/// The logger that a target or a name stands for: Java's package before our module, so that `org.apache.kafka.connect` means what it does in Java.
+pub(super) fn logger(target: &str) -> String {
+    let name = target.replace("::", ".");
+    for (ours, java) in PACKAGES {
+        match name.strip_prefix(ours) {
+            Some("") => return java.to_owned(),
+            Some(rest) if rest.starts_with('.') => return format!("{java}{rest}"),
+            _ => {}
+        }
+    }
+    name
 }
 
 /// What tracing calls a level. Java's levels between are the next quieter one: there is nothing fatal here that is not an error.
@@ -113,13 +132,15 @@ impl Loggers for Levels {
         if name.eq_ignore_ascii_case(ROOT) {
             return Some(table.root);
         }
-        table.named.contains_key(name).then(|| table.effective(name))
+        let name = logger(name);
+        table.named.contains_key(&name).then(|| table.effective(&name))
     }
 
     fn set(&self, name: &str, level: LogLevel) -> Vec<String> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
         let changed = LoggerState { level, last_modified: i64::try_from(now).ok() };
         let mut names = Vec::new();
+        let name = &*logger(name);
         {
             let mut table = self.0.write().unwrap_or_else(PoisonError::into_inner);
             let is_root = name.eq_ignore_ascii_case(ROOT);
@@ -199,6 +220,27 @@ mod tests {
         {
             assert_eq!(table.effective(name).level, level, "{name}");
         }
+    }
+
+    #[test]
+    fn loggers_have_java_s_names() {
+        for (target, expected) in [
+            ("kurier_runtime::worker::task", "org.apache.kafka.connect.runtime.worker.task"),
+            ("kurier_runtime", "org.apache.kafka.connect.runtime"),
+            ("kurier::rest::server", "org.apache.kafka.connect.runtime.rest.server"),
+            ("kurier::standalone", "org.apache.kafka.connect.cli.standalone"),
+            ("kurier_kafka.producer", "org.apache.kafka.clients.producer"),
+            ("kurier_runtimes", "kurier_runtimes"),
+            ("hyper::proto", "hyper.proto"),
+            ("org.apache.kafka.connect", "org.apache.kafka.connect"),
+        ] {
+            assert_eq!(logger(target), expected, "{target}");
+        }
+        let levels = Levels::new(LogLevel::Info);
+        levels.set("org.apache.kafka.connect", LogLevel::Debug);
+        let table = levels.table();
+        assert_eq!(table.effective(&logger("kurier_runtime::worker")).level, LogLevel::Debug);
+        assert_eq!(table.effective(&logger("kurier_kafka::net")).level, LogLevel::Info);
     }
 
     #[test]
