@@ -11,7 +11,7 @@ use crate::registry::{ConnectorPlugin, Registry};
 use fancy_regex::Regex;
 use kurier_api::ConnectError;
 use kurier_api::config::{
-    AnyClass, Classes, ConfigDef, ConfigValue, Key, Parsed, Props, Recommender, Setting, Type, Validator, parse_type,
+    Classes, ConfigDef, ConfigValue, Key, Parsed, Props, Recommender, Setting, Type, Validator, parse_type,
 };
 use kurier_api::plugin::PluginKind;
 use std::any::Any;
@@ -166,6 +166,15 @@ impl Installed<'_> {
         }
         let simple = interface.rsplit('.').next().unwrap_or(interface);
         Some(format!("Class class {class} does not implement the {simple} interface"))
+    }
+}
+
+/// Takes a class that may be one: which classes a Java client could load nobody knows here, but every one of them has a package.
+struct Qualified;
+
+impl Classes for Qualified {
+    fn find(&self, name: &str) -> Option<String> {
+        name.contains('.').then(|| name.to_owned())
     }
 }
 
@@ -529,7 +538,7 @@ impl Validation {
             let mut value = ConfigValue::new(key);
             value.value = match &known {
                 Some(known) => {
-                    let setting = parse_type(bare, &Setting::from(text.as_str()), known.kind, &AnyClass)?;
+                    let setting = parse_type(bare, &Setting::from(text.as_str()), known.kind, &Qualified)?;
                     setting.to_text(known.kind)
                 }
                 None => Some(text.clone()),

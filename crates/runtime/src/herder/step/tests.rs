@@ -218,6 +218,19 @@ fn a_connector_that_cannot_say_what_its_tasks_are_is_asked_again() {
 }
 
 #[test]
+fn a_connector_that_asks_while_it_is_asked_is_asked_once_more() {
+    let mut world = World::new();
+    check_answer(&mut world, create(1, 1), "created 1 tasks");
+    assert_eq!(world.questions, 1);
+    // The first request asks it, the others come before its answer.
+    for _ in 0..3 {
+        world.reconfigure(0);
+    }
+    world.settle();
+    assert_eq!(world.questions, 3);
+}
+
+#[test]
 fn a_request_that_waits_too_long_says_what_the_worker_does() {
     let mut world = World::new();
     world.mood = Mood { frozen: true, ..Mood::default() };

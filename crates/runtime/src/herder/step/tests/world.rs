@@ -56,6 +56,8 @@ pub(super) struct World {
     pub(super) mood: Mood,
     pub(super) ended: bool,
     pub(super) starts: usize,
+    /// How often connectors were asked for their tasks.
+    pub(super) questions: usize,
     now: Duration,
     running: BTreeMap<UnitId, Running>,
     jobs: VecDeque<Job>,
@@ -77,6 +79,7 @@ impl World {
             mood: Mood::default(),
             ended: false,
             starts: 0,
+            questions: 0,
             now: Duration::ZERO,
             running: BTreeMap::new(),
             jobs: VecDeque::new(),
@@ -124,6 +127,7 @@ impl World {
                 self.job(Some(unit.clone()), Input::Unit(UnitEvent::Ended { unit, epoch }));
             }
             Effect::Generate { connector, epoch, .. } => {
+                self.questions += 1;
                 let unit = UnitId::Connector(connector.clone());
                 let tasks = self.living(&unit, epoch).tasks;
                 let generated = if self.mood.generation_fails {
