@@ -10,6 +10,8 @@ use kurier_builtin::converters::{converters, header_converters};
 use kurier_builtin::predicates::predicates;
 use kurier_builtin::transforms::transforms;
 use kurier_connector_file::{FileStreamSink, FileStreamSource};
+use kurier_runtime::config::connector;
+use kurier_runtime::registry::Registry;
 use serde_json::{Value as Json, json};
 
 /// Makes the call of a case; [`Answer::NotThere`] where there is no such class or operation.
@@ -31,8 +33,24 @@ pub fn run(_suite: &Suite, case: &Case) -> Result<Answer> {
     }))
 }
 
+/// The plugins that settings of connectors may name.
+fn registry() -> Registry {
+    let mut registry = Registry::new();
+    converters().for_each(|plugin| registry.add_converter(plugin));
+    header_converters().for_each(|plugin| registry.add_header_converter(plugin));
+    transforms().for_each(|plugin| registry.add_transform(plugin));
+    predicates().for_each(|plugin| registry.add_predicate(plugin));
+    registry
+}
+
 /// What a class declares.
 fn definition(class: &str) -> Option<ConfigDef> {
+    match class.strip_prefix("org.apache.kafka.connect.runtime.") {
+        Some("ConnectorConfig") => return Some(connector::connector(&registry())),
+        Some("SourceConnectorConfig") => return Some(connector::source(&registry(), None)),
+        Some("SinkConnectorConfig") => return Some(connector::sink(&registry(), None)),
+        _ => {}
+    }
     let file_source = FileStreamSource::default();
     if file_source.descriptor().class == class {
         return Some(Source::config(&file_source).clone());

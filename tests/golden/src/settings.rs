@@ -97,6 +97,12 @@ pub fn value_to(value: &ConfigValue) -> Json {
     json
 }
 
+/// A validator without a text of its own is known by its class; the notation marks where Java adds an identity hash code.
+fn with_hash(text: String) -> String {
+    let is_class = text.starts_with("org.apache.kafka.") && !text.contains(' ');
+    if is_class { format!("{text}@HASH") } else { text }
+}
+
 /// A declared setting in the notation.
 pub fn key_to(key: &Key) -> Json {
     json!({
@@ -111,7 +117,7 @@ pub fn key_to(key: &Key) -> Json {
         "width": key.width.name(),
         "displayName": key.display_name,
         "dependents": key.dependents,
-        "validator": key.validator.as_ref().map(ToString::to_string),
+        "validator": key.validator.as_ref().map(|validator| with_hash(validator.to_string())),
         "hasRecommender": key.has_recommender(),
         "internal": key.internal,
     })
