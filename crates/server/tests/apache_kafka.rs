@@ -77,8 +77,8 @@ fn quickstart(java: &Java, kafka: &ApacheKafka) {
     append(&from, "foo\nbar\n");
     let (mut worker, url) = start(&dir, "kurier-1", &properties, &[&source, &sink]);
     expect_lines(&to, &["foo", "bar"], || worker.process().output());
-    let foo = r#"{"schema":{"type":"string","optional":false},"payload":"foo"}"#;
-    assert_eq!(kafka.console_consume("connect-test", 2, &[]).unwrap(), [foo, &foo.replace("foo", "bar")]);
+    let first = r#"{"schema":{"type":"string","optional":false},"payload":"foo"}"#;
+    assert_eq!(kafka.console_consume("connect-test", 2, &[]).unwrap(), [first, &first.replace("foo", "bar")]);
     append(&from, "Another");
     append(&from, " line\n");
     expect_lines(&to, &["foo", "bar", "Another line"], || worker.process().output());
@@ -99,7 +99,7 @@ fn quickstart(java: &Java, kafka: &ApacheKafka) {
     let (mut worker, _) = start(&dir, "kurier-2", &properties, &[&source, &sink]);
     expect_lines(&to, &all, || worker.process().output());
     stop(worker);
-    let payloads: Vec<String> = all.iter().map(|line| foo.replace("foo", line)).collect();
+    let payloads: Vec<String> = all.iter().map(|line| first.replace("foo", line)).collect();
     assert_eq!(kafka.console_consume("connect-test", all.len(), &[]).unwrap(), payloads);
     let listed = common::run(&["topic", "--bootstrap-server", &kafka.address(), "list", "--output", "json"]);
     let listed: serde_json::Value = serde_json::from_str(&listed.stdout).unwrap();
