@@ -101,7 +101,7 @@ fn running(dir: &Dir) -> (Running, String) {
     let pipes = pipeline(dir);
     let mut dev = kurier(dir, "dev", &["dev", &pipes, "--data", &dir.file("data")]);
     let line = dev.wait_for_output("Connect on http://", SOON).unwrap();
-    let url = line.split("Connect on ").nth(1).unwrap().split(',').next().unwrap().to_owned();
+    let url = line.split("Connect on ").nth(1).unwrap().split([',', ' ']).next().unwrap().to_owned();
     dev.wait_for_output("out (sink): RUNNING, 1 task", SOON).unwrap();
     (dev, url)
 }
