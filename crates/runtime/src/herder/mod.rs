@@ -1,6 +1,6 @@
 //! Which connectors and tasks shall run, and what is asked about them.
 //!
-//! [`step`] decides and does nothing itself; [`request`] is what one may ask. What is configured is in `cluster`, what runs in `units`, who waits for
+//! `step` decides and does nothing itself; [`request`] is what one may ask. What is configured is in `cluster`, what runs in `units`, who waits for
 //! what in `pending`.
 
 mod answers;

@@ -688,9 +688,12 @@ fn hide_resolved(raw: &RawConfig, resolved: &RawConfig, infos: &mut ConfigInfos)
             && before != after
         {
             value.value = value.value.as_ref().map(|_| before.clone());
-            for error in &mut value.errors {
+            for error in value.errors.iter_mut().filter(|_| !after.is_empty()) {
                 *error = error.replace(after.as_str(), before);
             }
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
