@@ -74,16 +74,19 @@ pub(crate) fn run(options: &DevOptions) -> Result<(), Failure> {
         let (config, bound) = worker_config(options, broker.address()).await?;
         let worker = Standalone::start(&config, bound).await?;
         let say = Say { json: options.output == Output::Json };
-        let taken = |port: u16, usual: u16| if port == usual { String::new() } else { format!(" ({usual} is in use)") };
         let rest = worker.address();
         say.line(&format!(
-            "Kafka on {}{}, Connect on {}{}, data in {}. Ctrl-C stops.",
+            "Kafka on {}, Connect on {}, data in {}. Ctrl-C stops.",
             broker.address(),
-            taken(broker.local_addr().port(), BROKER_PORT),
             rest.map_or_else(String::new, |address| format!("http://{address}")),
-            rest.filter(|_| !chosen(options)).map_or_else(String::new, |address| taken(address.port(), REST_PORT)),
             options.data.display()
         ))?;
+        let rest_port = rest.filter(|_| !chosen(options)).map(|address| address.port());
+        for (usual, port) in [(BROKER_PORT, Some(broker.local_addr().port())), (REST_PORT, rest_port)] {
+            if let Some(port) = port.filter(|port| *port != usual) {
+                say.line(&format!("Port {usual} is in use; {port} was free."))?;
+            }
+        }
         let admin = Admin::new(AdminConfig::parse(&Props::from([(
             "bootstrap.servers".to_owned(),
             broker.address().to_owned(),
