@@ -7,14 +7,21 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Runs a future on a new multi-threaded runtime and waits for it.
 ///
-/// Threads that plugins hang in are not waited for.
+/// Threads that plugins hang in are not waited for. A file that grows beyond the process's limit (`ulimit -f`) is an error of that write, as on a full
+/// disk, and not the end of the process.
 pub(crate) fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_name("kurier")
         .build()
         .map_err(|error| Failure::new(format!("cannot start threads: {error}")))?;
-    let outcome = runtime.block_on(work);
+    let file_too_large = SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw());
+    let outcome = runtime.block_on(async {
+        // That somebody listens is what matters: tokio's handler then stays for good, and the write says the rest.
+        let _listening =
+            signal(file_too_large).map_err(|error| Failure::new(format!("cannot hear signals: {error}")))?;
+        work.await
+    });
     runtime.shutdown_background();
     outcome
 }

@@ -75,6 +75,11 @@ pub(crate) fn kurier(dir: &Dir, name: &str, args: &[&str]) -> Running {
 }
 
 impl Running {
+    /// One that was started in another way.
+    pub(crate) fn of(process: Guarded) -> Self {
+        Self(process)
+    }
+
     /// Waits until the output holds a text, and returns the line.
     pub(crate) fn wait_for_output(&mut self, needle: &str, timeout: Duration) -> anyhow::Result<String> {
         let mut line = None;
