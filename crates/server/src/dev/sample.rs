@@ -27,7 +27,7 @@ pub(super) struct ConnectorSample {
     pub(super) failed: u64,
     /// Of them in the dead letter topic.
     pub(super) dead_letters: u64,
-    /// Whether every task has nothing to do.
+    /// Whether every task of a source has nothing to do, or some task of a sink; see [`lag`] for the others.
     pub(super) idle: bool,
 }
 
@@ -74,9 +74,14 @@ impl Sample {
                 records: sum(|counters| &counters.records_out),
                 failed: sum(|counters| &counters.failed),
                 dead_letters: sum(|counters| &counters.dead_letters),
-                idle: !own.is_empty()
-                    && own.len() == status.tasks.len()
-                    && own.iter().all(|(_, counters)| counters.idle.load(Ordering::Relaxed) != 0),
+                idle: own.len() == status.tasks.len() && {
+                    let mut idle = own.iter().map(|(_, counters)| counters.idle.load(Ordering::Relaxed) != 0);
+                    match info.kind {
+                        // A task without a partition never is; whether the others are done, the group's offsets say.
+                        ConnectorType::Sink => idle.any(|idle| idle),
+                        _ => !own.is_empty() && idle.all(|idle| idle),
+                    }
+                },
                 config: info.config,
             });
         }
