@@ -1,7 +1,10 @@
 //! Transforms as plugins: name, settings, and how one is made.
 
 use super::side::Side;
-use super::{extract_field, filter, hoist_field, insert_field, mask_field, regex_router, replace_field};
+use super::{
+    drop_headers, extract_field, filter, hoist_field, insert_field, insert_header, mask_field, regex_router,
+    replace_field, value_to_key,
+};
 use crate::converters::VERSION;
 use kurier_api::ConnectError;
 use kurier_api::config::{ConfigDef, ParsedConfig, Props};
@@ -71,13 +74,16 @@ macro_rules! whole_record {
 
 /// All transforms.
 pub fn transforms() -> impl Iterator<Item = Arc<dyn TransformType>> {
-    let all = both_sides!("ExtractField", extract_field)
+    let all = whole_record!("DropHeaders", drop_headers)
         .into_iter()
+        .chain(both_sides!("ExtractField", extract_field))
         .chain(whole_record!("Filter", filter))
         .chain(both_sides!("HoistField", hoist_field))
         .chain(both_sides!("InsertField", insert_field))
+        .chain(whole_record!("InsertHeader", insert_header))
         .chain(both_sides!("MaskField", mask_field))
         .chain(whole_record!("RegexRouter", regex_router))
-        .chain(both_sides!("ReplaceField", replace_field));
+        .chain(both_sides!("ReplaceField", replace_field))
+        .chain(whole_record!("ValueToKey", value_to_key));
     all.map(|kind| Arc::new(kind) as Arc<dyn TransformType>)
 }

@@ -3,16 +3,19 @@
 //! Most come as `$Key` and `$Value`: the same change to either side of a record. Each file has one transform: its settings, and what it does to a
 //! value with a schema and to one without. [`kind`] makes plugins of them.
 
+mod drop_headers;
 mod extract_field;
 pub mod field_path;
 mod filter;
 mod hoist_field;
 mod insert_field;
+mod insert_header;
 mod kind;
 mod mask_field;
 mod regex_router;
 mod replace_field;
 mod side;
+mod value_to_key;
 
 pub use kind::{BuiltinTransform, transforms};
 pub use regex_router::valid_regex;
