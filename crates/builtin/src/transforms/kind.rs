@@ -2,8 +2,8 @@
 
 use super::side::Side;
 use super::{
-    drop_headers, extract_field, filter, hoist_field, insert_field, insert_header, mask_field, regex_router,
-    replace_field, value_to_key,
+    drop_headers, extract_field, filter, header_from, hoist_field, insert_field, insert_header, mask_field,
+    regex_router, replace_field, value_to_key,
 };
 use crate::converters::VERSION;
 use kurier_api::ConnectError;
@@ -78,6 +78,7 @@ pub fn transforms() -> impl Iterator<Item = Arc<dyn TransformType>> {
         .into_iter()
         .chain(both_sides!("ExtractField", extract_field))
         .chain(whole_record!("Filter", filter))
+        .chain(both_sides!("HeaderFrom", header_from))
         .chain(both_sides!("HoistField", hoist_field))
         .chain(both_sides!("InsertField", insert_field))
         .chain(whole_record!("InsertHeader", insert_header))

@@ -7,6 +7,7 @@ mod drop_headers;
 mod extract_field;
 pub mod field_path;
 mod filter;
+mod header_from;
 mod hoist_field;
 mod insert_field;
 mod insert_header;
