@@ -3,7 +3,7 @@
 use super::side::Side;
 use super::{
     drop_headers, extract_field, filter, header_from, hoist_field, insert_field, insert_header, mask_field,
-    regex_router, replace_field, value_to_key,
+    regex_router, replace_field, set_schema_metadata, value_to_key,
 };
 use crate::converters::VERSION;
 use kurier_api::ConnectError;
@@ -85,6 +85,7 @@ pub fn transforms() -> impl Iterator<Item = Arc<dyn TransformType>> {
         .chain(both_sides!("MaskField", mask_field))
         .chain(whole_record!("RegexRouter", regex_router))
         .chain(both_sides!("ReplaceField", replace_field))
+        .chain(both_sides!("SetSchemaMetadata", set_schema_metadata))
         .chain(whole_record!("ValueToKey", value_to_key));
     all.map(|kind| Arc::new(kind) as Arc<dyn TransformType>)
 }

@@ -15,6 +15,7 @@ mod kind;
 mod mask_field;
 mod regex_router;
 mod replace_field;
+mod set_schema_metadata;
 mod side;
 mod value_to_key;
 
