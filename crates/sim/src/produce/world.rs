@@ -82,8 +82,10 @@ type Checked = Result<(), String>;
 
 impl World {
     pub(super) fn new(scenario: &Scenario) -> Self {
+        let idempotent = scenario.mistake != Some(Mistake::DoubleRequests);
         let settings = Settings {
-            idempotent: scenario.mistake != Some(Mistake::DoubleRequests),
+            idempotent,
+            max_in_flight: if idempotent { 5 } else { 1 },
             request_timeout: Duration::from_secs(2),
             ..Settings::default()
         };
