@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 /// Command line.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Workers to measure, in turn: java (twice for the control) and kurier
+    /// Workers to measure, in turn: java (twice for the control), kurier, or the path of another build of Kurier
     #[arg(long, value_delimiter = ',', default_value = "java,java,kurier")]
     workers: Vec<String>,
     /// Rounds; the median counts
@@ -260,11 +260,15 @@ impl Worker {
             let port = url.rsplit(':').next().and_then(|port| port.parse().ok()).unwrap_or_default();
             return Ok(Self { process: Process::Java(worker), url, port, ready, runs: 0 });
         }
-        anyhow::ensure!(kind == "kurier", "there is no worker `{kind}`; there are java and kurier");
+        let binary = match kind {
+            "kurier" => release_binary(),
+            path if Path::new(path).is_file() => PathBuf::from(path),
+            _ => bail!("there is no worker `{kind}`; there are java, kurier and the path of a build of Kurier"),
+        };
         let port = free_port();
         let file = dir.join("worker.properties");
         fs::write(&file, format!("{properties}listeners=http://127.0.0.1:{port}\n"))?;
-        let binary = release_binary().display().to_string();
+        let binary = binary.display().to_string();
         let start = Instant::now();
         let process = Guarded::start(dir, "kurier", &[&binary, "standalone", &file.display().to_string()], &[])?;
         let url = format!("http://127.0.0.1:{port}");
