@@ -6,7 +6,8 @@ use kurier_runtime::registry::Registry;
 use std::sync::Arc;
 
 /// All of them.
-pub(crate) fn registry() -> Registry {
+#[must_use]
+pub fn catalogue() -> Registry {
     let mut registry = Registry::new();
     #[cfg(feature = "bench")]
     bench(&mut registry);

@@ -5,7 +5,7 @@
 
 use crate::cli::Failure;
 use crate::rest::{self, Bound, RestConfig, RestServer};
-use crate::{catalogue, logging};
+use crate::logging;
 use kurier_api::config::Props;
 use kurier_kafka::admin::{Admin, AdminConfig};
 use kurier_runtime::config::standalone::StandaloneConfig;
@@ -39,14 +39,14 @@ pub(crate) struct Standalone {
 
 impl Standalone {
     /// Starts a worker without connectors.
-    pub(crate) async fn start(config: &StandaloneConfig, bound: Bound) -> Result<Self, Failure> {
+    pub(crate) async fn start(config: &StandaloneConfig, bound: Bound, plugins: Registry) -> Result<Self, Failure> {
         raise_open_files();
         for (key, meant) in config.unknown_keys() {
             let meant = meant.map_or_else(String::new, |meant| format!("; did you mean `{meant}`?"));
             tracing::warn!("the worker's setting `{key}` is not known{meant}");
         }
         let props = config.props();
-        let registry = Arc::new(catalogue::registry());
+        let registry = Arc::new(plugins);
         check_plugins(config, &registry)?;
         let resolver = Arc::new(ConfigResolver::new(&registry, props)?);
         let json = registry.converter(JSON).ok_or_else(|| Failure::new("the JSON converter is not compiled in"))?;

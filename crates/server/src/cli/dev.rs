@@ -3,6 +3,7 @@
 use super::{Failure, Output};
 use crate::dev::{self, DevOptions};
 use clap::Args;
+use kurier_runtime::registry::Registry;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -42,9 +43,9 @@ pub(super) struct DevArgs {
 }
 
 /// Runs a broker and a worker.
-pub(super) fn run(args: DevArgs) -> Result<(), Failure> {
+pub(super) fn run(args: DevArgs, plugins: Registry) -> Result<(), Failure> {
     let DevArgs { paths, data, duration, until_idle, set: settings, output } = args;
-    dev::run(&DevOptions { paths, data, duration, until_idle, settings, output })
+    dev::run(&DevOptions { paths, data, duration, until_idle, settings, output }, plugins)
 }
 
 /// Reads `500ms`, `20s`, `5m`, `1h`.

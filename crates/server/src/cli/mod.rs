@@ -15,6 +15,7 @@ mod topic;
 
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+use kurier_runtime::registry::Registry;
 use std::io::Write;
 use std::process::ExitCode;
 
@@ -79,17 +80,17 @@ pub(crate) enum Output {
     Json,
 }
 
-/// Runs what the command line asks for.
-pub(crate) fn main() -> ExitCode {
+/// Runs what the command line asks for; workers have these plugins.
+pub fn main(plugins: Registry) -> ExitCode {
     let outcome = match Cli::parse().command {
-        Command::Dev(args) => dev::run(args),
-        Command::Standalone(args) => standalone::run(&args),
+        Command::Dev(args) => dev::run(args, plugins),
+        Command::Standalone(args) => standalone::run(&args, plugins),
         Command::Broker(args) => broker::run(args),
         Command::Connector(args) => connector::run(args),
         Command::Topic(args) => topic::run(args),
         Command::Completions { shell } => completions(shell),
         Command::Docs => print(&docs::markdown(Cli::command())),
-        Command::PluginDocs => print(&plugin_docs::markdown(&crate::catalogue::registry())),
+        Command::PluginDocs => print(&plugin_docs::markdown(&plugins)),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

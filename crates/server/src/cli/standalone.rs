@@ -6,6 +6,7 @@ use crate::standalone::{self, Standalone};
 use crate::{logging, process};
 use clap::Args;
 use kurier_runtime::config::standalone::StandaloneConfig;
+use kurier_runtime::registry::Registry;
 use std::path::PathBuf;
 
 const AFTER_HELP: &str = "\
@@ -29,14 +30,14 @@ pub(super) struct StandaloneArgs {
 }
 
 /// Runs a worker until it is told to stop.
-pub(super) fn run(args: &StandaloneArgs) -> Result<(), Failure> {
+pub(super) fn run(args: &StandaloneArgs, plugins: Registry) -> Result<(), Failure> {
     logging::init(LogLevel::Info);
     let config = StandaloneConfig::read(&args.worker)?;
     process::block_on(async {
         let mut stop = process::StopSignals::listen()?;
         let bound = standalone::bind(&config).await?;
         let started = tokio::select! {
-            started = Standalone::start(&config, bound) => started?,
+            started = Standalone::start(&config, bound, plugins) => started?,
             () = stop.wait() => return Ok(()),
         };
         let created = tokio::select! {

@@ -17,6 +17,7 @@ use kurier_api::config::Props;
 use kurier_broker::{Broker, BrokerConfig, RunningBroker, StartError};
 use kurier_kafka::admin::{Admin, AdminConfig};
 use kurier_runtime::config::standalone::StandaloneConfig;
+use kurier_runtime::registry::Registry;
 use sample::{ConnectorSample, Sample};
 use std::collections::BTreeMap;
 use std::io::{ErrorKind, IsTerminal};
@@ -62,7 +63,7 @@ enum End {
 }
 
 /// Runs until it is done or told to stop.
-pub(crate) fn run(options: &DevOptions) -> Result<(), Failure> {
+pub(crate) fn run(options: &DevOptions, plugins: Registry) -> Result<(), Failure> {
     logging::init(LogLevel::Warn);
     let connectors = files::connectors(&options.paths)?;
     if connectors.is_empty() && options.until_idle {
@@ -72,7 +73,7 @@ pub(crate) fn run(options: &DevOptions) -> Result<(), Failure> {
         let mut stop = StopSignals::listen()?;
         let broker = start_broker(&options.data).await?;
         let (config, bound) = worker_config(options, broker.address()).await?;
-        let worker = Standalone::start(&config, bound).await?;
+        let worker = Standalone::start(&config, bound, plugins).await?;
         let say = Say { json: options.output == Output::Json };
         let rest = worker.address();
         say.line(&format!(
