@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 /// Command line.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Workers to measure, in turn: java (twice for the control), kurier, or the path of another build of Kurier
+    /// Workers to measure, in turn: java (twice for the control), kurier, or the path of another build of Kurier with feature bench
     #[arg(long, value_delimiter = ',', default_value = "java,java,kurier")]
     workers: Vec<String>,
     /// Rounds; the median counts
@@ -96,7 +96,8 @@ fn column(workers: &[String], at: usize) -> String {
 
 fn build_release() -> Result<()> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let args = ["build", "--release", "--locked", "--quiet", "--package", "kurier", "--bin", "kurier"];
+    let args =
+        ["build", "--release", "--locked", "--quiet", "--package", "kurier", "--bin", "kurier", "--features", "bench"];
     let status = Command::new(cargo).args(args).current_dir(workspace_root()).status()?;
     anyhow::ensure!(status.success(), "the release build failed");
     Ok(())

@@ -4,8 +4,8 @@
 //! second worker fails at once; the cluster is asked for its id, so that a broker that is away is said at start and not by every task.
 
 use crate::cli::Failure;
-use crate::rest::{self, Bound, RestConfig, RestServer};
 use crate::logging;
+use crate::rest::{self, Bound, RestConfig, RestServer};
 use kurier_api::config::Props;
 use kurier_kafka::admin::{Admin, AdminConfig};
 use kurier_runtime::config::standalone::StandaloneConfig;
