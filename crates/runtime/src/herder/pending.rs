@@ -5,8 +5,9 @@
 
 use super::cluster::{ClusterState, Revision};
 use super::request::{ConnectorOffset, HerderError, RawConfig, Response};
-use super::units::{Generation, Phase, Units};
+use super::units::{Generation, Life, Phase, Units};
 use crate::unit::{ConnectorName, Epoch, TargetState, TaskId, UnitId};
+use kurier_api::ConnectError;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -91,7 +92,7 @@ impl WaitsFor {
                 }
                 let life = units.life(&UnitId::Connector(name.clone())).filter(|life| life.revision >= *revision)?;
                 let up = match (&life.phase, &life.generation) {
-                    (Phase::Failed(error), _) => Err(error.clone()),
+                    (Phase::Failed(error), _) => Err(not_started(name, life, error)),
                     // Java's standalone worker never answers this; a request that is answered is better, and the connector is asked again.
                     (Phase::Up(_), Generation::Failed { error, .. }) if life.target == TargetState::Started => {
                         Err(error.clone())
@@ -112,7 +113,7 @@ impl WaitsFor {
                 }
                 let life = units.life(&UnitId::Connector(name.clone())).filter(|life| life.revision >= *revision)?;
                 match &life.phase {
-                    Phase::Failed(error) => Some(Err(error.clone().into())),
+                    Phase::Failed(error) => Some(Err(not_started(name, life, error).into())),
                     Phase::Up(_) => Some(Ok(Response::Restart(None))),
                     Phase::Starting | Phase::Stopping => None,
                 }
@@ -173,6 +174,15 @@ impl Pending {
 }
 
 /// 404 of most requests.
+/// What a request is told of a connector that failed: the plugin's own words are in the status, as in Java; what is wrong before it is called is told here.
+fn not_started(name: &ConnectorName, life: &Life, error: &ConnectError) -> ConnectError {
+    if life.version.is_some() && life.generation == Generation::Wanted {
+        return ConnectError::connect(format!("Failed to transition connector {name} to state STARTED"))
+            .with_cause(error.clone());
+    }
+    error.clone()
+}
+
 pub(crate) fn connector_not_found(name: &ConnectorName) -> HerderError {
     HerderError::not_found(format!("Connector {name} not found"))
 }

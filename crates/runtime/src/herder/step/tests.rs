@@ -149,7 +149,7 @@ fn a_connector_that_fails_to_start_stays_and_a_good_config_brings_it_up() {
     check_answer(&mut world, put(1, 1), "changed 1 tasks");
     // One that was made and then failed can rest.
     world.mood = Mood { connectors_fail: true, ..Mood::default() };
-    check_answer(&mut world, put(1, 1), "500 failed");
+    check_answer(&mut world, put(1, 1), "500 Failed to transition connector c1 to state STARTED");
     check_answer(&mut world, status(1), "FAILED RUNNING");
     world.mood = Mood::default();
     check_answer(&mut world, Request::Stop { name: name(1) }, "Done");
