@@ -27,12 +27,13 @@ pub enum Order {
     Stop,
 }
 
-/// What a task is doing, for the watchdog.
+/// What a connector or task is doing, for the watchdog.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 #[allow(missing_docs)]
 pub enum Activity {
     Starting,
+    Configuring,
     Waiting,
     Polling,
     Transforming,
@@ -45,8 +46,9 @@ pub enum Activity {
 }
 
 impl Activity {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::Starting,
+        Self::Configuring,
         Self::Waiting,
         Self::Polling,
         Self::Transforming,
@@ -62,6 +64,7 @@ impl Activity {
     pub fn words(self) -> &'static str {
         match self {
             Self::Starting => "starting",
+            Self::Configuring => "making task configs",
             Self::Waiting => "waiting",
             Self::Polling => "in poll",
             Self::Transforming => "in a transform or predicate",

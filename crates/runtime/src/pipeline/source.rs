@@ -311,7 +311,7 @@ impl SourcePipeline {
     /// Commits what is committable: offset store, durable, then the task. What fails is tried again with the next commit.
     async fn commit(&mut self, run: &mut Run) {
         self.control.enter(Activity::Committing);
-        let Ok(_permit) = self.control.permit().await else { return };
+        let Ok(permit) = self.control.permit().await else { return };
         let offsets = run.ledger.committable();
         if !offsets.is_empty() {
             let stored = self.offsets.set(&self.id.connector, &offsets);
@@ -326,6 +326,7 @@ impl SourcePipeline {
                 return;
             }
         }
+        drop(permit); // What follows is the task's own, and may hang.
         let durable: Vec<(SourcePartition, SourceOffset)> =
             offsets.into_iter().filter_map(|(partition, offset)| Some((partition, offset?))).collect();
         if let Err(error) = self.task.committed(&durable).await {
@@ -352,6 +353,7 @@ impl SourcePipeline {
             }
         }
         self.commit(run).await;
+        self.control.enter(Activity::Stopping);
         if let Err(error) = self.task.stop().await {
             tracing::warn!("{}: the task failed to stop: {}", self.reports.name(), error.trace());
         }

@@ -3,6 +3,8 @@
 //! While the connector shall run there is an instance; while it shall pause or rest there is none, only its place. It moves no records.
 
 use super::Reports;
+use super::guard::{GuardedConnector, caught};
+use crate::pipeline::control::{Activity, Control};
 use crate::registry::ConnectorPlugin;
 use crate::store::OffsetStore;
 use crate::unit::{ConnectorName, State, TargetState};
@@ -90,6 +92,7 @@ pub(super) async fn run(
     store: Arc<dyn OffsetStore>,
     name: ConnectorName,
     mut orders: ConnectorOrders,
+    control: Control,
     reports: Reports,
 ) -> Result<(), ConnectError> {
     let (raise, mut raised) = mpsc::channel(1);
@@ -101,7 +104,7 @@ pub(super) async fn run(
         reconfiguration: orders.reconfiguration.clone(),
         raise,
     });
-    let mut instance: Option<Box<dyn Connector>> = None;
+    let mut instance: Option<GuardedConnector> = None;
     let mut reached: Option<State> = None;
     loop {
         let target = *orders.targets.borrow_and_update();
@@ -113,11 +116,16 @@ pub(super) async fn run(
         };
         if reached != Some(wanted) {
             if wanted == State::Running {
-                instance = Some(match &plugin {
-                    ConnectorPlugin::Source(source) => source.connect(&props, context.clone()).await?,
-                    ConnectorPlugin::Sink(sink) => sink.connect(&props, context.clone()).await?,
-                });
+                control.enter(Activity::Starting);
+                let connected = async {
+                    match &plugin {
+                        ConnectorPlugin::Source(source) => source.connect(&props, context.clone()).await,
+                        ConnectorPlugin::Sink(sink) => sink.connect(&props, context.clone()).await,
+                    }
+                };
+                instance = Some(GuardedConnector(caught("starting", connected).await?));
             } else if let Some(mut running) = instance.take() {
+                control.enter(Activity::Stopping);
                 let stopped = running.stop().await;
                 match (wanted, stopped) {
                     (_, Ok(())) => {}
@@ -137,6 +145,7 @@ pub(super) async fn run(
             reached = Some(wanted);
             reports.state(wanted, None);
         }
+        control.enter(Activity::Waiting);
         tokio::select! {
             biased;
             changed = orders.targets.changed() => {
@@ -145,6 +154,7 @@ pub(super) async fn run(
                 }
             }
             Some(error) = raised.recv() => {
+                control.enter(Activity::Stopping);
                 if let Some(mut failed) = instance.take()
                     && let Err(error) = failed.stop().await
                 {
@@ -153,6 +163,7 @@ pub(super) async fn run(
                 return Err(error);
             }
             Some(Question { max, answer }) = orders.questions.recv() => {
+                control.enter(Activity::Configuring);
                 let configs = match &mut instance {
                     Some(running) => running.task_configs(max).await,
                     None => Err(ConnectError::illegal_worker_state("The connector does not run")),

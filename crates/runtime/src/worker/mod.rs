@@ -9,6 +9,7 @@
 pub mod assemble;
 pub mod clients;
 mod connector;
+mod guard;
 mod kafka;
 mod limits;
 pub mod pool;
@@ -20,7 +21,7 @@ pub use limits::raise_open_files;
 pub use reports::Reports;
 
 use crate::herder::ConfigResolver;
-use crate::pipeline::control::{Order, Orders, orders};
+use crate::pipeline::control::{Control, Order, Orders, orders};
 use crate::pipeline::topics::TopicGroups;
 use crate::registry::{ConnectorPlugin, Registry};
 use crate::store::OffsetStore;
@@ -32,7 +33,6 @@ use kurier_api::ConnectError;
 use kurier_api::config::Props;
 use parking_lot::Mutex;
 use pool::{Pool, Spawned};
-use std::any::Any;
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -144,7 +144,7 @@ impl Worker for LocalWorker {
         let (connector, life): (_, futures::future::BoxFuture<'static, Result<(), ConnectError>>) = match &unit {
             UnitId::Connector(name) => {
                 let (handle, orders) = connector_orders(target);
-                let life = connector_life(inner.clone(), name.clone(), start, orders, reports.clone());
+                let life = connector_life(inner.clone(), name.clone(), start, orders, control, reports.clone());
                 (Some(handle), life.boxed())
             }
             UnitId::Task(task) => {
@@ -159,10 +159,10 @@ impl Worker for LocalWorker {
         };
         let watched = orders.clone();
         let guarded = {
-            let (name, reports) = (name.clone(), reports.clone());
+            let (name, reports, orders) = (name.clone(), reports.clone(), orders.clone());
             async move {
-                let outcome =
-                    AssertUnwindSafe(life).catch_unwind().await.unwrap_or_else(|panic| Err(panicked(&*panic)));
+                let outcome = AssertUnwindSafe(life).catch_unwind().await;
+                let outcome = outcome.unwrap_or_else(|panic| Err(guard::panicked(orders.activity().words(), &*panic)));
                 if let Err(error) = outcome {
                     tracing::error!("{name} has failed: {}", error.trace());
                     reports.state(State::Failed, Some(error));
@@ -257,6 +257,7 @@ async fn connector_life(
     name: ConnectorName,
     start: Start,
     orders: connector::ConnectorOrders,
+    control: Control,
     reports: Reports,
 ) -> Result<(), ConnectError> {
     let parts = &inner.parts;
@@ -266,7 +267,7 @@ async fn connector_life(
         TopicGroups::parse(&props)?; // Java reads the whole config before it makes the connector.
     }
     reports.instantiated(plugin.descriptor().version);
-    connector::run(plugin, props, parts.offsets.clone(), name, orders, reports).await
+    connector::run(plugin, props, parts.offsets.clone(), name, orders, control, reports).await
 }
 
 async fn task_life(inner: Arc<Inner>, start: Start, place: task::Place) -> Result<(), ConnectError> {
@@ -282,12 +283,6 @@ fn connector_class(props: &Props) -> Result<&str, ConnectError> {
     class.ok_or_else(|| {
         ConnectError::config("Missing required configuration \"connector.class\" which has no default value.")
     })
-}
-
-/// What a status says of a plugin that panicked.
-fn panicked(panic: &(dyn Any + Send)) -> ConnectError {
-    let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    ConnectError::connect(format!("A plugin panicked: {}", text.unwrap_or("it did not say why")))
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use super::assemble::{converters, flag, list, number, tolerance, transforms};
 use super::clients::ClientProps;
+use super::guard::{GuardedSink, GuardedSource, caught};
 use super::{Reports, WorkerParts, connector_class};
 use crate::pipeline::context::{SinkContext, SourceContext};
 use crate::pipeline::control::{Control, Order};
@@ -89,7 +90,8 @@ async fn run_source(
     }
     let Place { task: id, control, reports, counters } = place;
     let context = SourceContext::new(id.clone(), parts.offsets.clone(), control.clone());
-    let task = source.start_task(task, Arc::new(context)).await?;
+    let started = async { source.start_task(task, Arc::new(context)).await };
+    let task = Box::new(GuardedSource(caught("starting", started).await?));
     reports.state(State::Running, None);
     let errors = Arc::new(ErrorReporter::new(id.clone(), tolerance.clone(), counters.clone(), None));
     let encoder = Encoder::new(converters, transforms, tolerance);
@@ -133,7 +135,8 @@ async fn run_sink(
             consumer.unsubscribe();
         }
     });
-    let task = sink.start_task(task, context.clone()).await?;
+    let started = async { sink.start_task(task, context.clone()).await };
+    let task = Box::new(GuardedSink(caught("starting", started).await?));
     reports.state(State::Running, None);
     SinkPipeline { task, context, consumer, decoder, errors, control, reports, counters, settings }.run().await
 }

@@ -303,7 +303,9 @@ async fn a_task_runs_pauses_resumes_and_ends() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn failures_and_panics_fail_one_task() {
     let mut bench = Bench::new();
-    for (mode, state) in [("fail poll", "FAILED: gone"), ("panic", "FAILED: A plugin panicked: expected by the test")] {
+    for (mode, state) in
+        [("fail poll", "FAILED: gone"), ("panic", "FAILED: A plugin panicked (in poll): expected by the test")]
+    {
         let epoch = bench.start(task(), TargetState::Started, mode);
         bench.expect(&["instantiated 7", "RUNNING", state]).await;
         bench.worker.stop(&task(), epoch);
