@@ -2,6 +2,7 @@
 
 use crate::Answer;
 use crate::case::{Case, Suite};
+use crate::installed::registry;
 use crate::settings::key_to;
 use anyhow::{Context, Result, bail};
 use kurier_api::config::ConfigDef;
@@ -10,8 +11,7 @@ use kurier_builtin::converters::{converters, header_converters};
 use kurier_builtin::predicates::predicates;
 use kurier_builtin::transforms::transforms;
 use kurier_connector_file::{FileStreamSink, FileStreamSource};
-use kurier_runtime::config::connector;
-use kurier_runtime::registry::Registry;
+use kurier_runtime::config::{connector, standalone};
 use serde_json::{Value as Json, json};
 
 /// Makes the call of a case; [`Answer::NotThere`] where there is no such class or operation.
@@ -33,22 +33,13 @@ pub fn run(_suite: &Suite, case: &Case) -> Result<Answer> {
     }))
 }
 
-/// The plugins that settings of connectors may name.
-fn registry() -> Registry {
-    let mut registry = Registry::new();
-    converters().for_each(|plugin| registry.add_converter(plugin));
-    header_converters().for_each(|plugin| registry.add_header_converter(plugin));
-    transforms().for_each(|plugin| registry.add_transform(plugin));
-    predicates().for_each(|plugin| registry.add_predicate(plugin));
-    registry
-}
-
 /// What a class declares.
 fn definition(class: &str) -> Option<ConfigDef> {
     match class.strip_prefix("org.apache.kafka.connect.runtime.") {
-        Some("ConnectorConfig") => return Some(connector::connector(&registry())),
-        Some("SourceConnectorConfig") => return Some(connector::source(&registry(), None)),
-        Some("SinkConnectorConfig") => return Some(connector::sink(&registry(), None)),
+        Some("ConnectorConfig") => return Some(connector::connector(registry())),
+        Some("SourceConnectorConfig") => return Some(connector::source(registry(), None)),
+        Some("SinkConnectorConfig") => return Some(connector::sink(registry(), None)),
+        Some("standalone.StandaloneConfig") => return Some(standalone::definition().clone()),
         _ => {}
     }
     let file_source = FileStreamSource::default();

@@ -2,6 +2,7 @@
 
 use crate::Answer;
 use crate::case::{Case, Suite};
+use crate::configs;
 use crate::settings::{Recorded, RecordedClasses, parsed_to, setting_from, setting_to, type_from, value_to};
 use anyhow::{Context, Result, bail};
 use kurier_api::ConnectError;
@@ -36,6 +37,7 @@ pub fn run(_suite: &Suite, case: &Case) -> Result<Answer> {
             Answer::Error(invalid(&name, &given(1)?, message))
         }
         ("AbstractConfig", op) => return abstract_config(op, case.input().as_str().unwrap_or_default()),
+        ("StandaloneConfig", "new") => return configs::standalone(case),
         _ => Answer::NotThere,
     })
 }

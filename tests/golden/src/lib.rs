@@ -1,15 +1,18 @@
 //! Runs recorded answers of Java Connect against our own classes.
 //!
 //! A case is a call of a Java class and its answer ([`case`]); [`notation`] and [`records`] turn what it says into our values and back. One file per kind
-//! makes the call on our side: [`json`], [`converters`], [`values`], [`data`], [`transforms`], [`configdefs`], [`configparse`], [`providers`].
+//! makes the call on our side: [`json`], [`converters`], [`values`], [`data`], [`transforms`], [`configdefs`], [`configparse`] with
+//! [`configs`], [`providers`].
 //! [`compare`] says whether the answer is Java's. A class that we do not have yet is skipped only if `skipped-classes.txt` lists it.
 
 pub mod case;
 pub mod compare;
 pub mod configdefs;
 pub mod configparse;
+pub mod configs;
 pub mod converters;
 pub mod data;
+pub mod installed;
 pub mod json;
 pub mod notation;
 pub mod providers;

@@ -1,5 +1,6 @@
 //! The settings that every connector has: Java's `ConnectorConfig`, `SourceConnectorConfig`, `SinkConnectorConfig`.
 
+use super::classes::concrete;
 use crate::registry::Registry;
 use kurier_api::ConnectError;
 use kurier_api::config::{ConfigDef, Importance, Key, Parsed, Recommender, Setting, Type, Validator, Width, invalid};
@@ -51,10 +52,9 @@ impl Shown<'_> {
     }
 
     fn converter(&self, key: &str, display: &str, order: i32, kind: PluginKind) -> [Key; 2] {
-        let interface = if kind == PluginKind::HeaderConverter { "HeaderConverter" } else { "Converter" };
         let class = Key::new(key, Type::Class)
             .default_null()
-            .validator(class_validator(interface))
+            .validator(concrete(kind, self.registry))
             .recommender(self.classes(kind))
             .importance(Importance::Low)
             .group("Common", order)
@@ -224,13 +224,6 @@ fn error_handling(def: ConfigDef) -> ConfigDef {
         "Log Error Details",
         "Whether the log names the record: topic, partition, offset, timestamp.",
     ))
-}
-
-fn class_validator(interface: &str) -> Validator {
-    let text = format!(
-        "A concrete subclass of org.apache.kafka.connect.storage.{interface}, A class with a public, no-argument constructor"
-    );
-    Validator::custom(&text, |_, _| Ok(()))
 }
 
 fn plugin_version() -> Validator {

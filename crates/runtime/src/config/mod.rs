@@ -1,4 +1,8 @@
 //! The settings of workers and of every connector, as Java declares them.
 
+pub mod classes;
 pub mod connector;
+pub mod rest;
+pub mod ssl;
 pub mod standalone;
+pub mod worker;

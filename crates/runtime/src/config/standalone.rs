@@ -1,11 +1,12 @@
-//! The settings of a standalone worker: Java's `WorkerConfig` and `StandaloneConfig`.
+//! The settings of a standalone worker: Java's `StandaloneConfig`.
 //!
-//! Only those that this worker acts upon, and those that Java checks at start. Keys that nothing declares are kept: prefixes (`producer.`,
-//! `value.converter.`, `config.providers.`) carry settings of others. Those of REST (`listeners` and so on) are read by the REST server.
+//! Those of every worker are in [`worker`]. Keys that nothing declares are kept: prefixes (`producer.`, `value.converter.`, `config.providers.`) carry
+//! settings of others. Those of REST (`listeners` and so on) are checked here and read by the REST server.
 
+use super::worker;
 use kurier_api::ConnectError;
 use kurier_api::config::properties::{self, Properties};
-use kurier_api::config::{ConfigDef, Importance, Key, ParsedConfig, Props, Type, Validator};
+use kurier_api::config::{ConfigDef, Importance, Key, ParsedConfig, Props, Type};
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -37,65 +38,11 @@ const FOREIGN_PREFIXES: [&str; 14] = [
     "sasl.",
 ];
 
-/// All keys that a standalone worker knows.
+/// All keys that a standalone worker knows: Java's `StandaloneConfig`.
 pub fn definition() -> &'static ConfigDef {
     static DEFINITION: LazyLock<ConfigDef> = LazyLock::new(|| {
-        let key = |name: &str, kind, importance, doc: &str| Key::new(name, kind).importance(importance).doc(doc);
-        let high = |name: &str, kind, doc: &str| key(name, kind, Importance::High, doc);
-        let low = |name: &str, kind, doc: &str| key(name, kind, Importance::Low, doc);
-        let list = |name: &str, text: &str, doc: &str| low(name, Type::List, doc).default(text);
-        let text = |name: &str, text: &str, doc: &str| low(name, Type::String, doc).default(text);
-        let null = |name: &str, kind, doc: &str| low(name, kind, doc).default_null();
-        let number = |name: &str, text: &str, min, doc: &str| {
-            low(name, Type::Long, doc).default(text).validator(Validator::at_least(min))
-        };
-        let flag = |name: &str, doc: &str| low(name, Type::Boolean, doc).default("true");
-        let keys = [
-            high("bootstrap.servers", Type::List, "Brokers, host:port, to begin with.").default("localhost:9092"),
-            text("client.dns.lookup", "use_all_dns_ips", "How host names are looked up."),
-            high("key.converter", Type::Class, "Converter of keys for connectors that name none."),
-            high("value.converter", Type::Class, "Converter of values for connectors that name none."),
-            low("header.converter", Type::Class, "Converter of headers for connectors that name none.")
-                .default("org.apache.kafka.connect.storage.SimpleHeaderConverter"),
-            null("key.converter.plugin.version", Type::String, "Version of the converter of keys."),
-            null("value.converter.plugin.version", Type::String, "Version of the converter of values."),
-            null("header.converter.plugin.version", Type::String, "Version of the converter of headers."),
-            high(OFFSETS_FILE, Type::String, "File for the offsets of sources."),
-            low("task.shutdown.graceful.timeout.ms", Type::Long, "How long tasks may take to stop.").default("5000"),
-            low("offset.flush.interval.ms", Type::Long, "How often offsets are committed.").default("60000"),
-            low("offset.flush.timeout.ms", Type::Long, "How long a commit of offsets may take.").default("5000"),
-            null("plugin.path", Type::List, "Folders with Java plugins; natives need none."),
-            text("plugin.discovery", "hybrid_warn", "How Java plugins are found.").validator(
-                Validator::one_of_ignoring_case(["only_scan", "hybrid_warn", "hybrid_fail", "service_load"]),
-            ),
-            list("config.providers", "", "Names of config providers."),
-            text("connector.client.config.override.policy", "All", "Which client settings connectors may override."),
-            flag("topic.creation.enable", "Whether sources may have their topics created with their own settings."),
-            flag("topic.tracking.enable", "Whether the topics of connectors are remembered."),
-            flag("topic.tracking.allow.reset", "Whether operators may have them forgotten."),
-            number("metrics.sample.window.ms", "30000", 0, "How long a sample of metrics is."),
-            low("metrics.num.samples", Type::Int, "How many samples are kept.")
-                .default("2")
-                .validator(Validator::at_least(1)),
-            text("metrics.recording.level", "INFO", "Which metrics are recorded.")
-                .validator(Validator::one_of(["INFO", "DEBUG"])),
-            list(
-                "metric.reporters",
-                "org.apache.kafka.common.metrics.JmxReporter",
-                "Java classes; there are none here.",
-            ),
-            list("listeners", "http://:8083", "Where the REST interface listens."),
-            null("rest.advertised.host.name", Type::String, "Host that others are told."),
-            null("rest.advertised.port", Type::Int, "Port that others are told."),
-            null("rest.advertised.listener", Type::String, "Which listener others are told."),
-            text("access.control.allow.origin", "", "Pages that may ask."),
-            text("access.control.allow.methods", "", "Verbs that they may use."),
-            null("admin.listeners", Type::List, "Where /admin listens; empty for nowhere."),
-            list("rest.extension.classes", "", "Java classes; there are none here."),
-            text("response.http.headers.config", "", "Headers of every answer."),
-            text("security.protocol", "PLAINTEXT", "How brokers are spoken to."),
-        ];
-        keys.into_iter().fold(ConfigDef::new(), ConfigDef::define)
+        let offsets = Key::new(OFFSETS_FILE, Type::String).importance(Importance::High);
+        worker::definition().define(offsets.doc("File for the offsets of sources."))
     });
     &DEFINITION
 }
@@ -161,7 +108,7 @@ impl StandaloneConfig {
 
 /// Settings without a prefix also go to the admin clients of connectors.
 fn is_client_key(key: &str) -> bool {
-    const KEYS: [&str; 16] = [
+    const KEYS: [&str; 17] = [
         "client.id",
         "connections.max.idle.ms",
         "default.api.timeout.ms",
@@ -176,6 +123,7 @@ fn is_client_key(key: &str) -> bool {
         "retries",
         "retry.backoff.max.ms",
         "retry.backoff.ms",
+        "security.protocol",
         "send.buffer.bytes",
         "socket.connection.setup.timeout.ms",
     ];
@@ -187,7 +135,8 @@ mod tests {
     use super::*;
 
     fn props(pairs: &[(&str, &str)]) -> Props {
-        let required = [("key.converter", "K"), ("value.converter", "V"), (OFFSETS_FILE, "/tmp/o")];
+        let required =
+            [("bootstrap.servers", "h:1"), ("key.converter", "K"), ("value.converter", "V"), (OFFSETS_FILE, "/tmp/o")];
         required.iter().chain(pairs).map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()
     }
 
@@ -196,7 +145,7 @@ mod tests {
         let missing = StandaloneConfig::parse(Props::new()).unwrap_err();
         assert_eq!(
             missing.message().unwrap(),
-            "Missing required configuration \"key.converter\" which has no default value."
+            "Missing required configuration \"bootstrap.servers\" which has no default value."
         );
         let wrong = StandaloneConfig::parse(props(&[("offset.flush.interval.ms", "soon")])).unwrap_err();
         assert_eq!(

@@ -6,6 +6,7 @@
 use super::request::{ConfigInfo, ConfigInfos, ConfigKeyInfo, ConfigValueInfo, HerderError, RawConfig};
 use super::resolve::ConfigResolver;
 use super::{client_keys, versions};
+use crate::config::classes::{Installed, ensure_concrete};
 use crate::config::connector as definitions;
 use crate::registry::{ConnectorPlugin, Registry};
 use fancy_regex::Regex;
@@ -113,59 +114,6 @@ fn value_info(value: ConfigValue) -> ConfigValueInfo {
         recommended_values: value.recommended_values,
         errors: value.errors,
         visible: value.visible,
-    }
-}
-
-/// Class names that stand for a class: an installed plugin, or one that any Java worker has.
-struct Installed<'a>(&'a Registry);
-
-impl Classes for Installed<'_> {
-    fn find(&self, name: &str) -> Option<String> {
-        let class = self.0.class_of(name);
-        (self.0.has_class(class) || JAVA_CLASSES.contains(&class) || !self.nested(class).is_empty())
-            .then(|| class.to_owned())
-    }
-}
-
-/// Classes without which no Java worker is, so that a config that names one gets Java's reason.
-const JAVA_CLASSES: [&str; 5] = ["java.lang.String", INTERFACES[0], INTERFACES[1], INTERFACES[2], INTERFACES[3]];
-
-/// What plugins implement.
-const INTERFACES: [&str; 4] = [
-    "org.apache.kafka.connect.storage.Converter",
-    "org.apache.kafka.connect.storage.HeaderConverter",
-    "org.apache.kafka.connect.transforms.Transformation",
-    "org.apache.kafka.connect.transforms.predicates.Predicate",
-];
-
-impl Installed<'_> {
-    /// The plugins `A$Key`, `A$Value` of the abstract class `A`.
-    fn nested(&self, class: &str) -> Vec<&'static str> {
-        let nested = |of: &&str| of.strip_prefix(class).is_some_and(|rest| rest.starts_with('$'));
-        self.0.classes(PluginKind::Transformation).into_iter().filter(nested).collect()
-    }
-
-    /// Why a class that there is cannot be used for this; Java's texts. None if it can, or if there is no such class.
-    fn problem(&self, name: &str, kind: PluginKind) -> Option<String> {
-        let class = self.find(name)?;
-        if self.0.classes(kind).contains(&class.as_str()) {
-            return None;
-        }
-        let nested = self.nested(&class);
-        if kind == PluginKind::Transformation && !nested.is_empty() {
-            return Some(format!("This class is abstract and cannot be created. Did you mean {}?", nested.join(", ")));
-        }
-        let interface = match kind {
-            PluginKind::HeaderConverter => INTERFACES[1],
-            PluginKind::Transformation => INTERFACES[2],
-            PluginKind::Predicate => INTERFACES[3],
-            _ => INTERFACES[0],
-        };
-        if class == interface {
-            return Some("This class is abstract and cannot be created.".to_owned());
-        }
-        let simple = interface.rsplit('.').next().unwrap_or(interface);
-        Some(format!("Class class {class} does not implement the {simple} interface"))
     }
 }
 
@@ -344,9 +292,10 @@ impl Validation {
                         None => key,
                     }
                 }
-                _ => match self.default_converter(&key.name) {
-                    Some(class) => key.default(self.registry.class_of(class.trim())),
-                    None => key,
+                _ => match self.default_converter(&key.name).map(|class| self.registry.class_of(class.trim())) {
+                    // A worker refuses to start with another.
+                    Some(class) if self.registry.has_class(class) => key.default(class),
+                    _ => key,
                 },
             })
         })
@@ -366,11 +315,10 @@ impl Validation {
     fn check_converters(&self, props: &Props, values: &mut Values) {
         for (key, kind) in CONVERTERS {
             let Some(given) = props.get(key) else { continue };
-            if let Some(problem) = Installed(&self.registry).problem(given.trim(), kind) {
-                values.error(key, problem);
-                continue;
-            }
             let class = self.registry.class_of(given.trim());
+            if !self.registry.classes(kind).contains(&class) {
+                continue; // What is wrong with the class is said already.
+            }
             let version = format!("{key}.plugin.version");
             if let Some(wanted) = props.get(&version)
                 && let Some(error) = versions::missing(class, &self.registry.versions(class), wanted)
@@ -445,8 +393,10 @@ impl Validation {
         )?;
         add(version_of, definition)?;
         let Some(own) = found else {
-            if let Some(problem) = class.and_then(|class| Installed(&self.registry).problem(class, kind)) {
-                errors.push((type_key, problem));
+            if let Some(class) = class.and_then(|class| Installed(&self.registry).find(class))
+                && let Err(problem) = ensure_concrete(&class, kind, &self.registry.classes(kind))
+            {
+                errors.push((type_key, problem.to_string()));
             }
             return Ok(());
         };
