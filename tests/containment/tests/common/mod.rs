@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 /// How long anything here may take on a busy machine; nothing waits that long for its own sake.
@@ -67,7 +68,7 @@ impl Bed {
         let process = Guarded::start(&dir, "worker", &command, &[]).unwrap();
         let line = line_with(&process, "REST on ");
         let url = line.split("REST on ").nth(1).unwrap().trim().to_owned();
-        Worker { name: "kurier", url, process: Process::Kurier(process) }
+        Worker { name: "kurier", url, process: Mutex::new(Process::Kurier(process)) }
     }
 
     /// Starts Java Connect with the twins in this folder of plugins.
@@ -75,7 +76,7 @@ impl Bed {
         let dir = self.file("java");
         let properties = format!("{}plugin.path={plugins}\n", self.worker_properties("java"));
         let process = JavaConnect::standalone(java, &dir, &properties, &[]).unwrap();
-        Worker { name: "java", url: process.url(), process: Process::Java(process) }
+        Worker { name: "java", url: process.url(), process: Mutex::new(Process::Java(process)) }
     }
 
     /// What lies in a topic, in order; nothing if there is no such topic.
@@ -111,7 +112,7 @@ enum Process {
 pub(crate) struct Worker {
     pub(crate) name: &'static str,
     url: String,
-    process: Process,
+    process: Mutex<Process>,
 }
 
 impl Worker {
@@ -122,11 +123,16 @@ impl Worker {
 
     /// `PUT …/config` of a connector with one task and these settings.
     pub(crate) fn put(&self, name: &str, class: &str, settings: &[(&str, &str)]) -> (u16, Value) {
+        self.try_put(name, class, settings).unwrap()
+    }
+
+    /// The same where the worker may go away.
+    pub(crate) fn try_put(&self, name: &str, class: &str, settings: &[(&str, &str)]) -> Option<(u16, Value)> {
         let mut config = Map::new();
         config.insert("connector.class".to_owned(), json!(format!("kurierfixtures.{class}")));
         config.insert("tasks.max".to_owned(), json!("1"));
         config.extend(settings.iter().map(|(key, value)| ((*key).to_owned(), json!(value))));
-        self.call("PUT", &format!("/connectors/{name}/config"), Some(&Value::Object(config)))
+        rest("PUT", &format!("{}/connectors/{name}/config", self.url), Some(&Value::Object(config))).ok()
     }
 
     /// The same where it has to work.
@@ -161,7 +167,7 @@ impl Worker {
 
     /// What it logged; Java's goes elsewhere.
     pub(crate) fn output(&self) -> String {
-        match &self.process {
+        match &*self.process.lock().unwrap() {
             Process::Kurier(process) => process.output(),
             Process::Java(_) => String::new(),
         }
@@ -174,14 +180,14 @@ impl Worker {
     }
 
     /// Stops it as an operator would, and tells how long that took.
-    pub(crate) fn stop(self) -> Duration {
+    pub(crate) fn stop(&self) -> Duration {
         let begin = Instant::now();
-        match self.process {
-            Process::Kurier(mut process) => {
+        match &mut *self.process.lock().unwrap() {
+            Process::Kurier(process) => {
                 process.terminate();
                 assert!(process.wait(SOON).unwrap().success(), "{}", process.output());
             }
-            Process::Java(mut process) => process.stop().unwrap(),
+            Process::Java(process) => process.stop().unwrap(),
         }
         begin.elapsed()
     }
