@@ -169,6 +169,27 @@ static SPECIAL: [bool; 256] = {
     table
 };
 
+/// How many bytes a string goes on without one that needs a look. Eight at a time, as most text is plain.
+#[inline]
+fn plain_prefix(bytes: &[u8]) -> usize {
+    const ONES: u64 = u64::MAX / 0xff;
+    const HIGH: u64 = ONES * 0x80;
+    // The high bit of a byte of the result tells of a zero byte in `x`; bytes above the first such one may be wrong.
+    let zero = |x: u64| x.wrapping_sub(ONES) & !x & HIGH;
+    let mut at = 0;
+    while let Some(chunk) = bytes[at..].first_chunk() {
+        let word = u64::from_le_bytes(*chunk);
+        let control = word.wrapping_sub(ONES * 0x20) & !word;
+        let found =
+            (control | word | zero(word ^ (ONES * u64::from(b'"'))) | zero(word ^ (ONES * u64::from(b'\\')))) & HIGH;
+        if found != 0 {
+            return at + found.trailing_zeros() as usize / 8;
+        }
+        at += 8;
+    }
+    at + bytes[at..].iter().take_while(|b| !SPECIAL[usize::from(**b)]).count()
+}
+
 /// Reads tokens one after the other.
 pub(crate) struct Lexer<'a> {
     bytes: &'a [u8],
@@ -288,12 +309,7 @@ impl<'a> Lexer<'a> {
     fn text(&mut self, name: bool) -> Result<Str<'a>, SyntaxError> {
         self.at += 1;
         let start = self.at;
-        while let Some(b) = self.bytes.get(self.at) {
-            if SPECIAL[usize::from(*b)] {
-                break;
-            }
-            self.at += 1;
-        }
+        self.at += plain_prefix(&self.bytes[start..]);
         if self.bytes.get(self.at) == Some(&b'"') {
             let text = std::str::from_utf8(&self.bytes[start..self.at]).expect("ASCII is UTF-8");
             self.at += 1;
@@ -483,5 +499,24 @@ impl<'a> Lexer<'a> {
             return self.error("more than 1000 containers in each other");
         }
         Ok(depth + 1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// Every byte at every place of the eight that are looked at together, with mischief behind it.
+        #[test]
+        fn a_string_is_scanned_to_its_first_special_byte(
+            plain in proptest::collection::vec(prop_oneof![0x20u8..0x22, 0x23u8..0x5c, 0x5du8..0x80], 0..24),
+            rest in proptest::collection::vec(any::<u8>(), 0..12),
+        ) {
+            let text = [plain, rest].concat();
+            let one_by_one = text.iter().take_while(|byte| !SPECIAL[usize::from(**byte)]).count();
+            prop_assert_eq!(plain_prefix(&text), one_by_one);
+        }
     }
 }
