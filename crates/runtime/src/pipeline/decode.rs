@@ -80,9 +80,7 @@ impl Decoder {
         let mut decoded = Decoded::default();
         control.enter(Activity::Converting);
         let room = batches.iter().map(FetchedBatch::max_records).sum();
-        let mut records: Vec<Record> = Vec::with_capacity(room);
-        // Beside every record: offset and origin, which transforms cannot change.
-        let mut places: Vec<(i64, TimestampType, TopicPartition)> = Vec::with_capacity(room);
+        let mut taken = Taken::with_room(room, !self.transforms.is_empty());
         for batch in batches {
             let origin = TopicPartition::new(batch.partition().topic.clone(), batch.partition().partition);
             decoded.positions.insert(origin.clone(), batch.next_offset());
@@ -91,19 +89,16 @@ impl Decoder {
                 let raw = raw.map_err(corrupt)?;
                 decoded.read += 1;
                 let timestamp_type = timestamp_type(batch, &raw);
+                let place = |origin: &TopicPartition| (raw.offset, timestamp_type, origin.clone());
                 let failure = match self.convert(&origin, &raw) {
                     Ok(record) => {
-                        records.push(record);
-                        places.push((raw.offset, timestamp_type, origin.clone()));
+                        taken.push(record, place(&origin));
                         continue;
                     }
                     Err(failure) => failure,
                 };
                 match self.convert_again(&origin, &raw, failure, control).await {
-                    Ok(record) => {
-                        records.push(record);
-                        places.push((raw.offset, timestamp_type, origin.clone()));
-                    }
+                    Ok(record) => taken.push(record, place(&origin)),
                     Err(failure) => {
                         let judgement = self.tolerance.judge(&failure);
                         let raw = RawRecord::copy(&origin, &raw, timestamp_type);
@@ -116,10 +111,13 @@ impl Decoder {
                 }
             }
         }
-        if self.transforms.is_empty() {
-            decoded.records = records.into_iter().zip(places).map(sink_record).collect();
-            return Ok(decoded);
-        }
+        let (mut records, places) = match taken {
+            Taken::Done(records) => {
+                decoded.records = records;
+                return Ok(decoded);
+            }
+            Taken::ToTransform(records, places) => (records, places),
+        };
         control.enter(Activity::Transforming);
         let mut fates: Vec<Fate> = Vec::new();
         fates.resize_with(records.len(), Fate::default);
@@ -244,9 +242,36 @@ pub fn find_raw(
     Ok(None)
 }
 
-fn sink_record(
-    (record, (offset, timestamp_type, origin)): (Record, (i64, TimestampType, TopicPartition)),
-) -> SinkRecord {
+/// Where a record was read, which transforms cannot change.
+type Place = (i64, TimestampType, TopicPartition);
+
+/// The converted records of a poll. A record is big, so that it is moved only where transforms want records side by side.
+enum Taken {
+    Done(Vec<SinkRecord>),
+    ToTransform(Vec<Record>, Vec<Place>),
+}
+
+impl Taken {
+    fn with_room(room: usize, transforms: bool) -> Self {
+        if transforms {
+            Self::ToTransform(Vec::with_capacity(room), Vec::with_capacity(room))
+        } else {
+            Self::Done(Vec::with_capacity(room))
+        }
+    }
+
+    fn push(&mut self, record: Record, place: Place) {
+        match self {
+            Self::Done(records) => records.push(sink_record((record, place))),
+            Self::ToTransform(records, places) => {
+                records.push(record);
+                places.push(place);
+            }
+        }
+    }
+}
+
+fn sink_record((record, (offset, timestamp_type, origin)): (Record, Place)) -> SinkRecord {
     SinkRecord { record, offset, timestamp_type, origin }
 }
 

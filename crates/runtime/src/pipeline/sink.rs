@@ -197,7 +197,11 @@ impl SinkPipeline {
             return Err(error);
         }
         self.errors.remember(batches);
-        run.batch.extend(records);
+        if run.batch.is_empty() {
+            run.batch = records;
+        } else {
+            run.batch.extend(records);
+        }
         run.reached.extend(positions);
         Ok(())
     }
