@@ -37,6 +37,7 @@ pub fn run(_suite: &Suite, case: &Case) -> Result<Answer> {
             Answer::Error(invalid(&name, &given(1)?, message))
         }
         ("AbstractConfig", op) => return abstract_config(op, case.input().as_str().unwrap_or_default()),
+        (class, "validate") if class.ends_with("ConnectorClientConfigOverridePolicy") => return configs::policy(case),
         ("StandaloneConfig", "new") => return configs::standalone(case),
         _ => Answer::NotThere,
     })

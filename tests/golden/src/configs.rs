@@ -3,10 +3,11 @@
 use crate::Answer;
 use crate::case::Case;
 use crate::installed::registry;
-use crate::settings::setting_to;
+use crate::settings::{setting_from, setting_to, value_to};
 use anyhow::{Context, Result};
 use kurier_api::config::{Classes, Props};
 use kurier_runtime::config::classes::Installed;
+use kurier_runtime::config::policy::OverridePolicy;
 use kurier_runtime::config::standalone;
 use serde_json::{Map, Value as Json};
 
@@ -42,6 +43,20 @@ pub fn standalone(case: &Case) -> Result<Answer> {
             Json::Object(changed.map(|(key, setting)| (key.clone(), setting_to(setting))).collect::<Map<_, _>>())
         })
         .into())
+}
+
+/// What a policy says of overrides.
+///
+/// # Errors
+/// If the case breaks the notation.
+pub fn policy(case: &Case) -> Result<Answer> {
+    let overrides = case.input()["config"].as_object().context("no overrides")?;
+    let policy = match OverridePolicy::named(&case.class, &case.props()) {
+        Ok(policy) => policy,
+        Err(error) => return Ok(Answer::Error(error)),
+    };
+    let said = overrides.iter().map(|(key, value)| Ok(value_to(&policy.validate(key, setting_from(value)?))));
+    Ok(Answer::Output(said.collect::<Result<Vec<_>>>()?.into()))
 }
 
 /// The classes that the recorded worker had.

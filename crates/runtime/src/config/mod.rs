@@ -2,6 +2,7 @@
 
 pub mod classes;
 pub mod connector;
+pub mod policy;
 pub mod rest;
 pub mod ssl;
 pub mod standalone;

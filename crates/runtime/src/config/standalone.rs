@@ -3,6 +3,7 @@
 //! Those of every worker are in [`worker`]. Keys that nothing declares are kept: prefixes (`producer.`, `value.converter.`, `config.providers.`) carry
 //! settings of others. Those of REST (`listeners` and so on) are checked here and read by the REST server.
 
+use super::policy::OverridePolicy;
 use super::worker;
 use kurier_api::ConnectError;
 use kurier_api::config::properties::{self, Properties};
@@ -75,6 +76,8 @@ impl StandaloneConfig {
     /// Java's texts for the first setting that is missing or cannot be read.
     pub fn parse(props: Props) -> Result<Self, ConnectError> {
         let parsed = definition().parse(&props)?;
+        // A policy that is misspelt must not become one that allows everything.
+        OverridePolicy::of_worker(&props)?;
         Ok(Self { props, parsed })
     }
 

@@ -8,6 +8,7 @@ use super::resolve::ConfigResolver;
 use super::{client_keys, versions};
 use crate::config::classes::{Installed, ensure_concrete};
 use crate::config::connector as definitions;
+use crate::config::policy::{OverridePolicy, is_policy};
 use crate::registry::{ConnectorPlugin, Registry};
 use fancy_regex::Regex;
 use kurier_api::ConnectError;
@@ -62,7 +63,7 @@ pub(crate) fn plugin_config(
         (descriptor.class, own, Some(framework))
     } else if let Some((class, own)) = stage_config(registry, plugin) {
         (class, own, None)
-    } else if registry.config_provider(plugin).is_some() || is_override_policy(plugin) {
+    } else if registry.config_provider(plugin).is_some() || is_policy(plugin) {
         return Err(HerderError::bad_request(format!(
             "Invalid plugin class {plugin}. Valid types are sink, source, converter, header_converter, transformation, \
              predicate."
@@ -478,9 +479,7 @@ impl Validation {
     /// # Errors
     /// A value that the client could not read: Java's answer is a 500.
     fn overrides(&self, prefix: &str, props: &Props) -> Result<Vec<ConfigInfo>, HerderError> {
-        let policy = self.worker.get("connector.client.config.override.policy").map_or("All", |policy| policy.trim());
-        let policy = policy.rsplit('.').next().unwrap_or(policy);
-        let policy = policy.strip_suffix("ConnectorClientConfigOverridePolicy").unwrap_or(policy);
+        let policy = OverridePolicy::of_worker(&self.worker)?;
         let mut infos = Vec::new();
         for (key, text) in props.range(prefix.to_owned()..).take_while(|(key, _)| key.starts_with(prefix)) {
             let bare = &key[prefix.len()..];
@@ -493,10 +492,8 @@ impl Validation {
                 }
                 None => Some(text.clone()),
             };
-            if !allows(policy, bare, &self.worker) {
-                value.errors.push(format!(
-                    "The '{policy}' policy does not allow '{bare}' to be overridden in the connector configuration."
-                ));
+            if !policy.allows(bare) {
+                value.errors.push(policy.refusal(bare));
             }
             let definition = known.map(|known| ConfigKeyInfo { name: key.clone(), ..key_info(&known) });
             infos.push(ConfigInfo { definition, value: Some(value_info(value)) });
@@ -545,25 +542,6 @@ fn long() -> kurier_api::config::Width {
 fn aliases(text: &str) -> impl Iterator<Item = &str> {
     let text = text.trim();
     (!text.is_empty()).then(|| text.split(',').map(str::trim)).into_iter().flatten()
-}
-
-/// Whether a name is that of an override policy, which is a plugin in Java and none that can be asked about.
-fn is_override_policy(plugin: &str) -> bool {
-    let simple = plugin.strip_prefix("org.apache.kafka.connect.connector.policy.").unwrap_or(plugin);
-    let policy = simple.strip_suffix("ConnectorClientConfigOverridePolicy");
-    policy.is_some_and(|policy| ["All", "None", "Principal", "Allowlist"].contains(&policy))
-}
-
-/// What a policy says of an override. Java's `…ConnectorClientConfigOverridePolicy`.
-fn allows(policy: &str, key: &str, worker: &Props) -> bool {
-    match policy {
-        "None" => false,
-        "Principal" => matches!(key, "sasl.jaas.config" | "sasl.mechanism" | "security.protocol"),
-        "Allowlist" => worker
-            .get("connector.client.config.override.allowlist")
-            .is_some_and(|list| list.split(',').any(|allowed| allowed.trim() == key)),
-        _ => true,
-    }
 }
 
 /// The clients whose overrides Java lists for a connector.
