@@ -8,6 +8,7 @@ mod ci;
 mod docs;
 mod golden;
 mod kafka;
+mod kill;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -39,6 +40,8 @@ enum Task {
     Bench(bench::Args),
     /// Fetches Apache Kafka and Java Connect from Maven Central and starts them on free ports until Ctrl-C
     Kafka(kafka::Args),
+    /// Kills the worker or the broker with -9 at random moments, many times, and counts what is left
+    Kill(kill::Args),
 }
 
 fn main() -> ExitCode {
@@ -49,6 +52,7 @@ fn main() -> ExitCode {
         Task::Docs(args) => docs::run(&args),
         Task::Bench(args) => bench::run(&args),
         Task::Kafka(args) => kafka::run(&args),
+        Task::Kill(args) => kill::run(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

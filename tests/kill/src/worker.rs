@@ -1,8 +1,9 @@
 //! Kills the worker: file → source → topic → sink → file.
 
-use crate::{Rng, Tally};
+use crate::{Rng, Stop, Tally};
 use anyhow::{Context, Result};
-use kurier_harness::{Kurier, free_port, wait_for};
+use kurier_broker::{Broker, BrokerConfig, RunningBroker};
+use kurier_harness::{Guarded, wait_for};
 use std::collections::HashSet;
 use std::fs::{self, OpenOptions};
 use std::io::Write;
@@ -12,66 +13,85 @@ use std::time::Duration;
 /// Lines of a run's file, and of each piece that is appended while the worker runs.
 const LINES: u64 = 20_000;
 const PIECE: u64 = 2_000;
+/// Pieces come at most so far apart: all at once as far as the worker can tell, or for longer than it lives.
+const SLOWEST_PIECES_MS: [u64; 3] = [20, 80, 200];
 /// The kill comes at most so long after the start. A worker needs some 20 ms to start and a few hundred for all lines.
-const LATEST_KILL_MS: u64 = 900;
+const LATEST_KILLS_MS: [u64; 3] = [60, 300, 900];
 /// How long a restarted worker may take for what is left.
 const CATCH_UP: Duration = Duration::from_secs(60);
+/// After so long without a heartbeat a killed worker's consumer is out of its group, and the next one gets the partition. Most of a run is this wait;
+/// a broker refuses less than six seconds unless it is set up to take it.
+const SESSION: Duration = Duration::from_millis(1_500);
 
 /// A broker that outlives all runs; each has topics of its own.
 #[derive(Debug)]
 pub struct Bed {
     dir: tempfile::TempDir,
-    broker: Kurier,
-    address: String,
+    binary: PathBuf,
+    stop: Stop,
+    broker: RunningBroker,
+    /// Runs the broker.
+    _runtime: tokio::runtime::Runtime,
 }
 
 impl Bed {
-    /// Starts the broker.
+    /// Starts the broker, in this process: it is the worker that is killed. Runs end early when `stop` says so.
     ///
     /// # Errors
     /// If it does not start.
-    pub fn start() -> Result<Self> {
+    pub fn start(binary: PathBuf, stop: Stop) -> Result<Self> {
         let dir = tempfile::tempdir()?;
-        let port = free_port();
-        let data = dir.path().join("broker-data").display().to_string();
-        let args = ["broker", "--data", &data, "--port", &port.to_string()];
-        let broker = Kurier::start(dir.path(), "broker", &args)?;
-        let address = format!("127.0.0.1:{port}");
-        wait_for("the broker's port", Duration::from_secs(20), || Ok(std::net::TcpStream::connect(&address).is_ok()))?;
-        Ok(Self { dir, broker, address })
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+        let config =
+            BrokerConfig { group_min_session_timeout: SESSION, ..BrokerConfig::in_dir(dir.path().join("data")) };
+        let broker = runtime.block_on(Broker::start(config))?;
+        Ok(Self { dir, binary, stop, broker, _runtime: runtime })
     }
 
     /// One run; what it found goes into the tally.
     ///
     /// # Errors
-    /// If something other than what is tested goes wrong.
+    /// If something other than what is tested goes wrong, or the run was told to stop.
     pub fn run(&mut self, seed: u64, tally: &mut Tally) -> Result<()> {
-        anyhow::ensure!(
-            self.broker.process().ended()?.is_none(),
-            "the broker ended: {}",
-            self.broker.process().output()
-        );
-        let files = Files::new(self.dir.path().join(format!("run-{seed}")), &self.address, seed)?;
+        let files = Files::new(self.dir.path().join(format!("run-{seed}")), self.broker.address(), seed)?;
         let mut rng = Rng::seeded(seed);
-        let mut worker = files.start_worker("first")?;
-        let kill_at = rng.below(LATEST_KILL_MS);
-        let (mut written, mut elapsed) = (PIECE, 0);
-        files.append(0..PIECE)?;
-        while elapsed < kill_at {
-            let pause = (1 + rng.below(80)).min(kill_at - elapsed);
-            std::thread::sleep(Duration::from_millis(pause));
-            elapsed += pause;
-            if written < LINES {
-                files.append(written..written + PIECE)?;
-                written += PIECE;
-            }
+        let slowest_ms = rng.pick(&SLOWEST_PIECES_MS);
+        let mut latest_kills_ms = vec![rng.pick(&LATEST_KILLS_MS)];
+        if rng.below(4) == 0 {
+            latest_kills_ms.push(SESSION.as_millis() as u64);
         }
-        *tally.phases.entry(files.phase(written)?).or_default() += 1;
-        worker.process().kill()?;
+        let (mut phases, mut written) = (Vec::new(), 0);
+        for (life, latest_ms) in latest_kills_ms.into_iter().enumerate() {
+            let mut worker = files.start_worker(&self.binary, &format!("worker-{life}"))?;
+            let arrived_before = files.arrived()?;
+            let kill_at = rng.below(latest_ms);
+            let mut elapsed = 0;
+            while elapsed < kill_at {
+                if written < LINES {
+                    files.append(written..written + PIECE)?;
+                    written += PIECE;
+                }
+                let pause = (1 + rng.below(slowest_ms)).min(kill_at - elapsed);
+                std::thread::sleep(Duration::from_millis(pause));
+                elapsed += pause;
+            }
+            phases.push(match files.arrived()? {
+                now if life > 0 && now == arrived_before => "started again, nothing has arrived since the last kill",
+                _ => files.phase(written)?,
+            });
+            self.stop.check()?;
+            anyhow::ensure!(worker.ended()?.is_none(), "the worker ended by itself: {}", worker.output());
+            worker.kill()?;
+        }
         files.append(written..LINES)?;
-        let worker = files.start_worker("second")?;
-        files.check(seed, tally)?;
-        drop(worker);
+        let mut last_worker = files.start_worker(&self.binary, "worker-last")?;
+        let lost = files.check(&mut last_worker, tally, &self.stop)?;
+        self.stop.check()?;
+        if let Some(lost) = lost {
+            tally.violations.push(format!("seed {seed} (killed while {}): {lost}", phases.join(", then while ")));
+        }
+        tally.count(phases);
+        drop(last_worker);
         fs::remove_dir_all(&files.dir).context("cannot clean up after a run")
     }
 }
@@ -93,8 +113,9 @@ impl Files {
         let worker = format!(
             "bootstrap.servers={address}\nkey.converter={converter}\nvalue.converter={converter}\n\
              offset.storage.file.filename={}\noffset.flush.interval.ms=50\nlisteners=http://127.0.0.1:0\n\
-             consumer.session.timeout.ms=6000\nconsumer.heartbeat.interval.ms=1000\n",
-            offsets.display()
+             consumer.session.timeout.ms={}\nconsumer.heartbeat.interval.ms=300\n",
+            offsets.display(),
+            SESSION.as_millis()
         );
         let source = format!(
             "name=source-{seed}\nconnector.class=FileStreamSource\ntasks.max=1\nfile={}\ntopic=lines-{seed}\nbatch.size=500\n",
@@ -113,9 +134,10 @@ impl Files {
         Ok(Self { dir, input, output, offsets, args })
     }
 
-    fn start_worker(&self, name: &str) -> Result<Kurier> {
-        let args: Vec<&str> = self.args.iter().map(String::as_str).collect();
-        Kurier::start(&self.dir, name, &args)
+    fn start_worker(&self, binary: &Path, name: &str) -> Result<Guarded> {
+        let binary = binary.display().to_string();
+        let command: Vec<&str> = std::iter::once(&binary).chain(&self.args).map(String::as_str).collect();
+        Guarded::start(&self.dir, name, &command, &[])
     }
 
     fn append(&self, lines: std::ops::Range<u64>) -> Result<()> {
@@ -127,7 +149,7 @@ impl Files {
     /// What the worker is at, as far as its files tell.
     fn phase(&self, written: u64) -> Result<&'static str> {
         let size = fs::metadata(&self.input)?.len();
-        let arrived = lines(&self.output)?.len() as u64;
+        let arrived = self.arrived()?;
         let committed = committed_position(&self.offsets);
         Ok(match (committed, arrived) {
             (None, 0) => "starting: nothing committed, nothing arrived",
@@ -140,23 +162,29 @@ impl Files {
         })
     }
 
-    /// Waits until all lines are there; what is missing then is lost.
-    fn check(&self, seed: u64, tally: &mut Tally) -> Result<()> {
+    /// Lines at the destination, repeated ones too.
+    fn arrived(&self) -> Result<u64> {
+        Ok(lines(&self.output)?.len() as u64)
+    }
+
+    /// Waits until all lines are there; says what is missing then.
+    fn check(&self, worker: &mut Guarded, tally: &mut Tally, stop: &Stop) -> Result<Option<String>> {
         let mut seen = HashSet::new();
         let mut total = 0;
         let complete = wait_for("all lines at the destination", CATCH_UP, || {
+            stop.check()?;
+            anyhow::ensure!(worker.ended()?.is_none(), "the worker ended by itself: {}", worker.output());
             let text = lines(&self.output)?;
             total = text.len() as u64;
             seen = text.iter().filter_map(|line| number(line)).collect();
             Ok(seen.len() as u64 == LINES)
         });
-        if complete.is_err() {
-            let lost: Vec<u64> = (0..LINES).filter(|n| !seen.contains(n)).collect();
-            tally.violations.push(format!("seed {seed}: {} lines lost, the first is {:?}", lost.len(), lost.first()));
-        }
         tally.records += seen.len() as u64;
         tally.repeated += total.saturating_sub(seen.len() as u64);
-        Ok(())
+        Ok(complete.err().map(|error| {
+            let lost: Vec<u64> = (0..LINES).filter(|n| !seen.contains(n)).collect();
+            format!("{} lines lost, the first is {:?}: {error:#}", lost.len(), lost.first())
+        }))
     }
 }
 

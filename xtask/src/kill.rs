@@ -1,0 +1,139 @@
+//! `cargo xtask kill worker|broker`: kill -9 at random moments, hundreds of times, and the count of what is left.
+//!
+//! What a run does is said in `tests/kill`. With `--planted` the binary makes a mistake on purpose (the broker acknowledges before it writes), and the
+//! command fails if that is not found: a hunt that never finds anything proves nothing.
+
+use anyhow::{Result, bail};
+use kurier_harness::{kurier_binary, workspace_root};
+use kurier_kill::{Stop, Tally, broker, worker};
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+/// Command line.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// What is killed
+    what: What,
+    /// How many runs
+    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u64).range(1..))]
+    runs: u64,
+    /// Seed of the first run; each further one has the next number
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Builds a broker that acknowledges before it writes, and fails unless that is found out
+    #[arg(long)]
+    planted: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum What {
+    Worker,
+    Broker,
+}
+
+/// A line of progress comes after so many runs.
+const PROGRESS: u64 = 10;
+/// Exit status of a program that Ctrl-C ended.
+const INTERRUPTED: i32 = 130;
+
+/// Runs, and prints what came of it. Fails on a violation, or with `--planted` for want of one.
+pub(crate) fn run(args: &Args) -> Result<()> {
+    if args.planted && args.what == What::Worker {
+        bail!("the planted mistake is the broker's: run `cargo xtask kill --planted broker`");
+    }
+    let stop = Stop::default();
+    end_on_ctrl_c(stop.clone())?;
+    let binary = if args.planted { planted_binary()? } else { kurier_binary() };
+    println!("killing {}, {} runs from seed {}", binary.display(), args.runs, args.seed);
+    let mut one: Box<dyn FnMut(u64, &mut Tally) -> Result<()>> = match args.what {
+        What::Worker => {
+            let mut bed = worker::Bed::start(binary, stop.clone())?;
+            Box::new(move |seed, tally| bed.run(seed, tally))
+        }
+        What::Broker => {
+            let bed = broker::Bed::new(binary, stop.clone())?;
+            let mut bed = if args.planted { bed } else { bed.keep_findings() };
+            Box::new(move |seed, tally| bed.run(seed, tally))
+        }
+    };
+    let (begin, mut tally) = (Instant::now(), Tally::default());
+    for seed in args.seed..args.seed.saturating_add(args.runs) {
+        let known = tally.violations.len();
+        let outcome = one(seed, &mut tally);
+        if stop.is_set() {
+            drop(one); // Its processes and folders go now: exit drops nothing.
+            println!("{tally}\ninterrupted in the run of seed {seed}");
+            std::process::exit(INTERRUPTED);
+        }
+        outcome?;
+        for violation in &tally.violations[known..] {
+            println!("VIOLATION {violation}");
+        }
+        if args.planted && tally.violations.len() > known {
+            println!("the planted mistake was found after {} runs", tally.runs);
+            return Ok(());
+        }
+        if tally.runs % PROGRESS == 0 {
+            println!("{}", progress(&tally, begin.elapsed()));
+        }
+    }
+    println!("{tally}");
+    if args.planted {
+        bail!("the planted mistake was not found in {} runs: these tests would not notice a real one", tally.runs);
+    }
+    if !tally.is_sound() {
+        bail!("repeat a run with its seed: cargo xtask kill --runs 1 --seed SEED {}", args.what.name());
+    }
+    Ok(())
+}
+
+impl What {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Worker => "worker",
+            Self::Broker => "broker",
+        }
+    }
+}
+
+fn progress(tally: &Tally, elapsed: Duration) -> String {
+    format!(
+        "{} runs in {:.0} s, {} kills in {} phases, {} violations",
+        tally.runs,
+        elapsed.as_secs_f64(),
+        tally.phases.values().sum::<u64>(),
+        tally.phases.len(),
+        tally.violations.len() + tally.refused.len()
+    )
+}
+
+/// The first Ctrl-C ends the run and shows the tally; the second ends the program as it is. Children die with it either way.
+fn end_on_ctrl_c(stop: Stop) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    std::thread::spawn(move || {
+        runtime.block_on(async {
+            while tokio::signal::ctrl_c().await.is_ok() {
+                if stop.is_set() {
+                    std::process::exit(INTERRUPTED);
+                }
+                stop.set();
+            }
+        });
+    });
+    Ok(())
+}
+
+/// Builds the binary with the planted mistake, in a folder of its own: it can never be taken for the real one.
+fn planted_binary() -> Result<PathBuf> {
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace_root().join("target"), PathBuf::from);
+    let target = target.join("planted");
+    let status = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+        .args(["build", "--quiet", "--locked", "--package", "kurier", "--bin", "kurier"])
+        .args(["--features", "planted-ack-before-write", "--target-dir"])
+        .arg(&target)
+        .current_dir(workspace_root())
+        .status()?;
+    anyhow::ensure!(status.success(), "the build with the planted mistake failed");
+    Ok(target.join("debug/kurier"))
+}
