@@ -8,6 +8,7 @@ pub mod data;
 pub mod error;
 pub mod plugin;
 pub mod record;
+pub mod regex;
 pub mod testing;
 
 pub use error::{ConnectError, NextStep};

@@ -5,7 +5,6 @@
 pub mod bytes;
 mod charset;
 pub mod converters;
-pub mod java_regex;
 pub mod json;
 pub mod numbers;
 pub mod predicates;

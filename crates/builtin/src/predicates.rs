@@ -1,12 +1,12 @@
 //! The predicates of Apache Kafka, by the names of their Java classes.
 
 use crate::converters::VERSION;
-use crate::java_regex::JavaRegex;
 use crate::transforms::valid_regex;
 use kurier_api::ConnectError;
 use kurier_api::config::{ConfigDef, Key, ParsedConfig, Props, Type, Validator};
 use kurier_api::plugin::{Descriptor, Predicate, PredicateType};
 use kurier_api::record::Record;
+use kurier_api::regex::JavaRegex;
 use std::sync::Arc;
 
 /// Makes a predicate of settings that were read.

@@ -1,10 +1,10 @@
 //! The config providers of Apache Kafka: values that lie in files, folders and the environment instead of in configs.
 
 use crate::converters::VERSION;
-use crate::java_regex::JavaRegex;
 use kurier_api::ConnectError;
 use kurier_api::config::{Props, properties};
 use kurier_api::plugin::{ConfigProvider, ConfigProviderType, Descriptor, ProvidedConfig};
+use kurier_api::regex::JavaRegex;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 

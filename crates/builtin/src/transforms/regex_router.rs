@@ -1,11 +1,11 @@
 //! `RegexRouter`: renames the topic of records whose topic a pattern matches as a whole.
 
 use super::side::Side;
-use crate::java_regex::JavaRegex;
 use kurier_api::ConnectError;
 use kurier_api::config::{ConfigDef, Importance, Key, ParsedConfig, Type, Validator, invalid};
 use kurier_api::plugin::{Transform, Verdict};
 use kurier_api::record::Record;
+use kurier_api::regex::JavaRegex;
 use std::collections::HashMap;
 use std::sync::Arc;
 

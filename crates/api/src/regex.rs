@@ -3,8 +3,8 @@
 //! In Java `\d`, `\w`, `\s`, `\b` and `\p{Alpha}` know ASCII only, `.` and `$` know all of Unicode's line ends, `\Q…\E` quotes. Possessive
 //! quantifiers, look-around and back references are the engine's own. A pattern that runs wild is stopped ([`BACKTRACKS`]), where Java would hang.
 
+use crate::ConnectError;
 use fancy_regex::{Captures, Regex, RegexBuilder};
-use kurier_api::ConnectError;
 use std::collections::HashSet;
 
 /// How often the engine may step back for one text.
