@@ -28,6 +28,8 @@ pub mod code {
     pub const UNSUPPORTED_VERSION: i16 = 35;
     /// The topic is there already.
     pub const TOPIC_ALREADY_EXISTS: i16 = 36;
+    /// There are not as many brokers as replicas are wanted.
+    pub const INVALID_REPLICATION_FACTOR: i16 = 38;
     /// The group has members.
     pub const NON_EMPTY_GROUP: i16 = 68;
     /// The group is not there.

@@ -171,3 +171,19 @@ fn a_group_on_our_broker_passes_its_share_on() {
         assert_eq!(committed.values().map(|offset| offset.offset).sum::<i64>(), 4);
     });
 }
+
+#[test]
+fn brokers_are_waited_for_while_there_are_too_few_and_a_bad_setting_is_refused_at_once() {
+    run(async |broker| {
+        let client = client(broker.address());
+        let mut lonely = log_config("lonely", 1, true);
+        lonely.topic.replication_factor = 3;
+        lonely.create_timeout = Duration::from_millis(300);
+        let error = TopicLog::open(lonely, consumer(broker.address(), &[]), client.clone()).await.unwrap_err();
+        assert!(matches!(error, TopicLogError::CreateTimeout(_)), "{error}");
+        let mut wrong = log_config("wrong", 1, true);
+        wrong.topic.config.insert("segment.bytes".into(), "many".into());
+        let error = TopicLog::open(wrong, consumer(broker.address(), &[]), client).await.unwrap_err();
+        assert!(matches!(error, TopicLogError::Create { .. }), "{error}");
+    });
+}

@@ -1,4 +1,4 @@
-//! How a log's topic is made and written: a few requests of administration, and a producer.
+//! How a log's topic is made and written: an admin client, and a producer.
 #![expect(clippy::disallowed_methods, reason = "driver: reads the clock")]
 
 use std::collections::BTreeMap;
@@ -7,18 +7,12 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
-use kafka_protocol::ResponseError;
-use kafka_protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
-use kafka_protocol::messages::describe_configs_request::DescribeConfigsResource;
-use kafka_protocol::messages::{CreateTopicsRequest, DescribeConfigsRequest, RequestKind, ResponseKind, TopicName};
-use kafka_protocol::protocol::StrBytes;
 
 use super::{Creation, LogClient, LogClientError, LogRecord, NewTopic};
-use crate::net::{Target, TcpTransport, Transport};
+use crate::admin::{Admin, AdminConfig, AdminError};
+use crate::error::code;
 use crate::producer::{Destination, ProduceBatch, Producer, ProducerConfig, ProducerError, Ticket};
 
-/// Kind of resource in DescribeConfigs.
-const TOPIC: i8 = 2;
 /// How long one look at the deliveries waits.
 const TURN: Duration = Duration::from_secs(1);
 /// What Java's worker sets for the producers of its logs: nothing is given up, and order is kept by one request at a time.
@@ -31,8 +25,7 @@ const FORCED: [(&str, &str); 4] = [
 
 /// A [`LogClient`] on a cluster. Appends go out one call after the other.
 pub struct KafkaLogClient {
-    transport: TcpTransport,
-    request_timeout: Duration,
+    admin: Admin,
     producer: Producer,
     next: tokio::sync::Mutex<Ticket>,
 }
@@ -49,17 +42,16 @@ impl KafkaLogClient {
         let mut properties = properties.clone();
         properties.extend(FORCED.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())));
         let config = ProducerConfig::parse(&properties)?;
-        Ok(Self {
-            transport: TcpTransport::new(config.net.clone()),
-            request_timeout: config.settings.request_timeout,
-            producer: Producer::new(config),
-            next: tokio::sync::Mutex::new(0),
-        })
-    }
-
-    async fn ask(&self, request: RequestKind) -> Result<ResponseKind, LogClientError> {
-        let answer = self.transport.send(Target::Any, Box::new(request), self.request_timeout).await;
-        answer.map_err(|error| LogClientError { message: error.to_string(), retriable: true })
+        let settings = &config.settings;
+        let admin = AdminConfig {
+            request_timeout: settings.request_timeout,
+            // Patience beyond one request is the caller's: it has a limit of its own.
+            api_timeout: settings.request_timeout,
+            retry_backoff: settings.retry_backoff,
+            retry_backoff_max: settings.retry_backoff_max,
+            net: config.net.clone(),
+        };
+        Ok(Self { admin: Admin::new(admin), producer: Producer::new(config), next: tokio::sync::Mutex::new(0) })
     }
 
     async fn write(&self, topic: Arc<str>, records: Vec<LogRecord>) -> Result<(), LogClientError> {
@@ -103,65 +95,23 @@ fn part(bytes: &mut Vec<u8>, part: Option<&Bytes>) -> Result<bool, std::convert:
     Ok(part.is_some())
 }
 
-fn text(text: &str) -> StrBytes {
-    StrBytes::from_string(text.to_owned())
-}
-
-/// An answer of another kind than the request.
-fn astray() -> LogClientError {
-    LogClientError { message: "the broker answered another request".to_owned(), retriable: false }
+impl From<AdminError> for LogClientError {
+    fn from(error: AdminError) -> Self {
+        let error = error.into_kafka();
+        // Java waits for brokers to come, as it does for all that passes by itself.
+        let retriable = error.retriable || error.is(code::INVALID_REPLICATION_FACTOR);
+        Self { message: error.message, retriable }
+    }
 }
 
 impl LogClient for KafkaLogClient {
     fn create_topic(&self, topic: NewTopic) -> BoxFuture<'_, Result<Creation, LogClientError>> {
-        Box::pin(async move {
-            let config = |(key, value): (&String, &String)| {
-                CreatableTopicConfig::default().with_name(text(key)).with_value(Some(text(value)))
-            };
-            let wanted = CreatableTopic::default()
-                .with_name(TopicName(text(&topic.name)))
-                .with_num_partitions(topic.partitions)
-                .with_replication_factor(topic.replication_factor)
-                .with_configs(topic.config.iter().map(config).collect());
-            let timeout_ms = i32::try_from(self.request_timeout.as_millis()).unwrap_or(i32::MAX);
-            let request = CreateTopicsRequest::default().with_topics(vec![wanted]).with_timeout_ms(timeout_ms);
-            let ResponseKind::CreateTopics(response) = self.ask(RequestKind::CreateTopics(request)).await? else {
-                return Err(astray());
-            };
-            let result = response.topics.into_iter().next().ok_or_else(astray)?;
-            let Some(error) = ResponseError::try_from_code(result.error_code) else { return Ok(Creation::Created) };
-            match error {
-                ResponseError::TopicAlreadyExists => Ok(Creation::Exists),
-                ResponseError::TopicAuthorizationFailed
-                | ResponseError::ClusterAuthorizationFailed
-                | ResponseError::UnsupportedVersion => Ok(Creation::NotAllowed),
-                // Java waits for brokers to come; the other passing errors are those of the cluster.
-                error => {
-                    let retriable = error == ResponseError::InvalidReplicationFactor || error.is_retriable();
-                    let message = result.error_message.map_or_else(|| error.to_string(), |message| message.to_string());
-                    Err(LogClientError { message, retriable })
-                }
-            }
-        })
+        Box::pin(async move { Ok(self.admin.create_topic(&topic).await?) })
     }
 
     fn cleanup_policy(&self, topic: &str) -> BoxFuture<'_, Result<Option<String>, LogClientError>> {
-        let resource = DescribeConfigsResource::default()
-            .with_resource_type(TOPIC)
-            .with_resource_name(text(topic))
-            .with_configuration_keys(None);
-        Box::pin(async move {
-            let request = DescribeConfigsRequest::default().with_resources(vec![resource]);
-            let ResponseKind::DescribeConfigs(response) = self.ask(RequestKind::DescribeConfigs(request)).await? else {
-                return Err(astray());
-            };
-            let result = response.results.into_iter().next().ok_or_else(astray)?;
-            if let Some(error) = ResponseError::try_from_code(result.error_code) {
-                return Err(LogClientError { message: error.to_string(), retriable: error.is_retriable() });
-            }
-            let policy = result.configs.into_iter().find(|config| config.name.as_str() == "cleanup.policy");
-            Ok(policy.and_then(|config| config.value).map(|value| value.to_string()))
-        })
+        let topic = topic.to_owned();
+        Box::pin(async move { Ok(self.admin.topic_config(&topic, "cleanup.policy").await?) })
     }
 
     fn append(&self, topic: &str, records: Vec<LogRecord>) -> BoxFuture<'_, Result<(), LogClientError>> {
