@@ -212,8 +212,11 @@ impl SinkPipeline {
             return Ok(());
         }
         self.control.enter(Activity::Putting);
-        let put = self.task.put(&run.batch).await;
-        self.errors.exceeded()?;
+        let put = match self.task.put(&run.batch).await {
+            Err(error) if error.next_step() != NextStep::Retry => Err(error),
+            // The task may have swallowed that it was not to report this record.
+            survived => self.errors.exceeded().and(survived),
+        };
         match put {
             Ok(()) => {
                 self.counters.records_out.fetch_add(run.batch.len() as u64, Relaxed);
