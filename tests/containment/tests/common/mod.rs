@@ -3,6 +3,7 @@
 #![allow(clippy::disallowed_methods, reason = "driver: starts processes, measures how long they take")]
 
 pub(crate) mod cases;
+pub(crate) mod scenario;
 
 use kurier_harness::{Guarded, Java, JavaConnect, rest, wait_for};
 use serde_json::{Map, Value, json};
