@@ -18,7 +18,7 @@ use crate::net::Transport;
 /// One task polls. Between polls it may do as it likes for `max.poll.interval.ms`; heartbeats and fetches go on in a task of their own. Nothing is
 /// committed by itself. Dropping a consumer ends it without leaving its group; [`Consumer::close`] leaves.
 pub struct Consumer {
-    shared: Arc<Shared>,
+    shared: Shared,
     api_timeout: Duration,
 }
 

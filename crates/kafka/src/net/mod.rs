@@ -3,6 +3,7 @@
 //! Cores say what to send and to whom ([`Target`]); a [`Transport`] does it. [`TcpTransport`] is the one with sockets; a simulator brings its own.
 //! Nothing here knows what a request means.
 
+mod driver;
 mod tcp;
 
 use std::time::Duration;
@@ -12,6 +13,7 @@ use kafka_protocol::messages::{RequestKind, ResponseKind};
 
 use crate::group::Coordinator;
 
+pub(crate) use driver::{Core, Driver, Outbox};
 pub use tcp::{NetSettings, TcpTransport};
 
 /// Where a request goes.

@@ -1,27 +1,26 @@
-//! The producer's rim: a task that sends what the core wants sent and tells it answers and time.
+//! The producer as its user has it: the core behind its driver.
 //!
-//! Core and user share a lock: records are packed on the user's thread, without a hop. Sending goes on in the task whatever the user does.
-#![expect(clippy::disallowed_methods, reason = "driver: reads the clock, starts the task, waits")]
+//! Records are packed on the user's thread, without a hop. Sending goes on in the driver's task whatever the user does.
+#![expect(clippy::disallowed_methods, reason = "driver: reads the clock, waits")]
 
 use std::fmt;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use futures::stream::{FuturesUnordered, StreamExt};
-use kafka_protocol::messages::RequestKind;
-use parking_lot::Mutex;
-use tokio::sync::Notify;
+use kafka_protocol::messages::ResponseKind;
 
 use super::core::{Appended, Effect, Input, ProducerCore};
 use super::{Delivery, DeliveryError, ProduceBatch, ProducerConfig, ProducerError, Settings};
 use crate::group::{RequestId, Unanswered};
-use crate::net::{Broker, Target, TcpTransport, Transport, TransportError};
+use crate::net::{Core, Driver, Outbox, TcpTransport, Transport, TransportError};
 
 /// Sends records. Its user gives every record a ticket and takes the deliveries; whoever never does lets them pile up.
 ///
 /// Dropping a producer ends it: what is under way may or may not arrive, and nobody is told.
 pub struct Producer {
-    shared: Arc<Shared>,
+    shared: Arc<Driver<ProducerCore>>,
+    max_block: Duration,
 }
 
 impl fmt::Debug for Producer {
@@ -30,25 +29,40 @@ impl fmt::Debug for Producer {
     }
 }
 
-struct Shared {
-    state: Mutex<State>,
-    /// There may be room, or deliveries.
-    wake: Notify,
-    /// There is something for the task to do.
-    work: Notify,
-    origin: Instant,
-    max_block: Duration,
-}
+impl Core for ProducerCore {
+    type Effect = Effect;
 
-struct State {
-    core: ProducerCore,
-    effects: Vec<Effect>,
-    /// Requests not yet taken by the task.
-    outbox: Vec<(RequestId, Target, Box<RequestKind>, Duration)>,
-    brokers: Option<Vec<Broker>>,
-    /// When the task looks again by itself.
-    armed: Option<Duration>,
-    ended: bool,
+    fn next_deadline(&self, now: Duration) -> Option<Duration> {
+        self.next_deadline(now)
+    }
+
+    fn tick(&mut self, now: Duration, effects: &mut Vec<Effect>) {
+        self.step(now, Input::Tick, effects);
+    }
+
+    fn answer(
+        &mut self,
+        now: Duration,
+        id: RequestId,
+        answer: Result<ResponseKind, TransportError>,
+        effects: &mut Vec<Effect>,
+    ) {
+        let response = answer.map_err(|error| {
+            if let TransportError::Refused(reason) = error {
+                tracing::error!("the broker cannot be spoken with: {reason}");
+            }
+            Unanswered
+        });
+        self.step(now, Input::Answer { id, response }, effects);
+    }
+
+    fn pass_on(&mut self, effect: Effect, outbox: &mut Outbox) {
+        match effect {
+            Effect::Send { id, to, request, timeout } => outbox.send(id, to, request, timeout),
+            Effect::Brokers(brokers) => outbox.brokers(brokers),
+            Effect::Wake => outbox.wake(),
+        }
+    }
 }
 
 impl Producer {
@@ -60,23 +74,7 @@ impl Producer {
     /// A producer over any transport; its task runs on the tokio runtime that this is called in.
     pub fn with_transport(settings: Settings, transport: Arc<dyn Transport>) -> Self {
         let max_block = settings.max_block;
-        let state = State {
-            core: ProducerCore::new(settings),
-            effects: Vec::new(),
-            outbox: Vec::new(),
-            brokers: None,
-            armed: None,
-            ended: false,
-        };
-        let shared = Arc::new(Shared {
-            state: Mutex::new(state),
-            wake: Notify::new(),
-            work: Notify::new(),
-            origin: Instant::now(),
-            max_block,
-        });
-        tokio::spawn(run(Arc::clone(&shared), transport));
-        Self { shared }
+        Self { shared: Driver::start(ProducerCore::new(settings), transport), max_block }
     }
 
     /// Takes a batch, in order behind those before; waits while the buffer is full or a topic is not known yet. The batch is empty afterwards.
@@ -84,101 +82,65 @@ impl Producer {
     /// Dropping the future leaves the records that were taken taken, and the batch as it was.
     pub async fn send(&self, batch: &mut ProduceBatch) -> Result<(), ProducerError> {
         let mut from = 0;
-        loop {
-            let wake = self.shared.wake.notified();
-            tokio::pin!(wake);
-            wake.as_mut().enable();
-            let (appended, retry_at) = {
-                let now = self.shared.origin.elapsed();
-                let mut guard = self.shared.state.lock();
-                let state = &mut *guard;
-                if state.ended {
-                    return Err(ProducerError::Closed);
+        let look = || {
+            let taken = self.shared.with_open(|core, now, effects| {
+                let appended = core.append(now, wall_ms(), batch, from, effects);
+                (appended, core.next_deadline(now))
+            });
+            match taken {
+                None => ControlFlow::Break(Err(ProducerError::Closed)),
+                Some((Appended::All, _)) => ControlFlow::Break(Ok(())),
+                Some((Appended::UpTo(at), again)) => {
+                    from = at;
+                    // Besides room and metadata, time alone can end the wait: a topic that stays unknown is given up.
+                    ControlFlow::Continue(again.and_then(|at| self.shared.instant(at)))
                 }
-                let appended = state.core.append(now, wall_ms(), batch, from, &mut state.effects);
-                self.shared.pass_on(state, now);
-                (appended, state.core.next_deadline(now))
-            };
-            match appended {
-                Appended::All => {
-                    batch.clear();
-                    return Ok(());
-                }
-                Appended::UpTo(at) => from = at,
             }
-            // Besides room and metadata, time alone can end the wait: a topic that stays unknown is given up.
-            let alarm = async {
-                match retry_at {
-                    Some(at) => tokio::time::sleep_until((self.shared.origin + at).into()).await,
-                    None => std::future::pending().await,
-                }
-            };
-            tokio::select! {
-                () = wake => {}
-                () = alarm => {}
-            }
+        };
+        let sent = self.shared.until(look).await;
+        if sent.is_ok() {
+            batch.clear();
         }
+        sent
     }
 
     /// What has become of records since the last call; waits until `deadline` for the first. Dropping the future loses nothing.
     pub async fn deliveries(&self, deadline: Instant) -> Vec<Delivery> {
-        loop {
-            let wake = self.shared.wake.notified();
-            tokio::pin!(wake);
-            wake.as_mut().enable();
-            let (deliveries, ended) = {
-                let mut state = self.shared.state.lock();
-                (state.core.take_deliveries(), state.ended)
-            };
+        let look = || {
+            let (deliveries, ended) = self.shared.look(|core, ended| (core.take_deliveries(), ended));
             if !deliveries.is_empty() || ended || Instant::now() >= deadline {
-                return deliveries;
+                return ControlFlow::Break(deliveries);
             }
-            tokio::select! {
-                () = wake => {}
-                () = tokio::time::sleep_until(deadline.into()) => {}
-            }
-        }
+            ControlFlow::Continue(Some(deadline))
+        };
+        self.shared.until(look).await
     }
 
     /// What has become of records since the last call, without waiting.
     pub fn take_deliveries(&self) -> Vec<Delivery> {
-        self.shared.state.lock().core.take_deliveries()
+        self.shared.look(|core, _| core.take_deliveries())
     }
 
     /// Sends all that was taken before without lingering, and waits until it has been told of; [`Self::deliveries`] has the outcomes. Dropping the
     /// future only ends the wait. Ends when the producer is closed.
     pub async fn flush(&self) {
         let mark = self.shared.with(|core, now, effects| core.flush(now, effects));
-        loop {
-            let wake = self.shared.wake.notified();
-            tokio::pin!(wake);
-            wake.as_mut().enable();
-            {
-                let state = self.shared.state.lock();
-                if state.ended || state.core.is_flushed(mark) {
-                    return;
-                }
-            }
-            wake.await;
-        }
+        let look = || match self.shared.look(|core, ended| ended || core.is_flushed(mark)) {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(None),
+        };
+        self.shared.until(look).await;
     }
 
     /// How many partitions a topic has; waits for that no longer than `max.block.ms`. A topic that is not there may be created by asking.
     pub async fn partitions_for(&self, topic: &str) -> Result<i32, DeliveryError> {
         let topic: Arc<str> = topic.into();
-        let asked = async {
-            loop {
-                let wake = self.shared.wake.notified();
-                tokio::pin!(wake);
-                wake.as_mut().enable();
-                if let Some(known) = self.shared.with(|core, now, effects| core.partitions_of(now, &topic, effects)) {
-                    return known;
-                }
-                wake.await;
-            }
+        let look = || match self.shared.with(|core, now, effects| core.partitions_of(now, &topic, effects)) {
+            Some(known) => ControlFlow::Break(known),
+            None => ControlFlow::Continue(None),
         };
-        let patience = self.shared.max_block;
-        tokio::time::timeout(patience, asked).await.unwrap_or_else(|_| {
+        let patience = self.max_block;
+        tokio::time::timeout(patience, self.shared.until(look)).await.unwrap_or_else(|_| {
             Err(DeliveryError {
                 class: "org.apache.kafka.common.errors.TimeoutException",
                 message: format!("Topic {topic} not present in metadata after {} ms.", patience.as_millis()),
@@ -193,108 +155,22 @@ impl Producer {
             tracing::warn!("the producer is closed before all records are acknowledged; {timeout:?} are over");
             self.shared.with(|core, _, _| core.abort());
         }
-        self.shared.end();
+        self.shared.end(|_| ());
     }
 
     /// Ends at once. What is under way may or may not arrive.
     pub fn close(&self) {
-        self.shared.end();
+        self.shared.end(|_| ());
     }
 }
 
 impl Drop for Producer {
     fn drop(&mut self) {
-        self.shared.end();
-    }
-}
-
-impl Shared {
-    fn pass_on(&self, state: &mut State, now: Duration) {
-        let mut work = state.ended;
-        for effect in state.effects.drain(..) {
-            match effect {
-                Effect::Send { id, to, request, timeout } => {
-                    state.outbox.push((id, to, request, timeout));
-                    work = true;
-                }
-                Effect::Brokers(brokers) => {
-                    state.brokers = Some(brokers);
-                    work = true;
-                }
-                Effect::Wake => self.wake.notify_waiters(),
-            }
-        }
-        let next = state.core.next_deadline(now);
-        if work || next.is_some_and(|next| state.armed.is_none_or(|armed| next < armed)) {
-            self.work.notify_one();
-        }
-    }
-
-    /// Lets the core do something, and passes on what it wants done.
-    fn with<T>(&self, act: impl FnOnce(&mut ProducerCore, Duration, &mut Vec<Effect>) -> T) -> T {
-        let now = self.origin.elapsed();
-        let mut guard = self.state.lock();
-        let state = &mut *guard;
-        let result = act(&mut state.core, now, &mut state.effects);
-        self.pass_on(state, now);
-        result
-    }
-
-    fn end(&self) {
-        self.state.lock().ended = true;
-        self.work.notify_one();
-        self.wake.notify_waiters();
+        self.shared.end(|_| ());
     }
 }
 
 fn wall_ms() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
-}
-
-async fn run(shared: Arc<Shared>, transport: Arc<dyn Transport>) {
-    let mut in_flight = FuturesUnordered::new();
-    loop {
-        let armed = {
-            let now = shared.origin.elapsed();
-            let mut guard = shared.state.lock();
-            let state = &mut *guard;
-            if state.ended {
-                return;
-            }
-            // Also what has become due since somebody else looked.
-            if state.core.next_deadline(Duration::ZERO).is_some_and(|at| at <= now) {
-                state.core.step(now, Input::Tick, &mut state.effects);
-                shared.pass_on(state, now);
-            }
-            if let Some(brokers) = state.brokers.take() {
-                transport.brokers(&brokers);
-            }
-            for (id, to, request, timeout) in state.outbox.drain(..) {
-                let answer = transport.send(to, request, timeout);
-                in_flight.push(async move { (id, answer.await) });
-            }
-            state.armed = state.core.next_deadline(now);
-            state.armed
-        };
-        let sleep = async {
-            match armed {
-                Some(at) => tokio::time::sleep_until((shared.origin + at).into()).await,
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            Some((id, answer)) = in_flight.next(), if !in_flight.is_empty() => {
-                let response = answer.map_err(|error| {
-                    if let TransportError::Refused(reason) = error {
-                        tracing::error!("the broker cannot be spoken with: {reason}");
-                    }
-                    Unanswered
-                });
-                shared.with(|core, now, effects| core.step(now, Input::Answer { id, response }, effects));
-            }
-            () = shared.work.notified() => {}
-            () = sleep => {}
-        }
-    }
 }
