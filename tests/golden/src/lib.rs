@@ -2,7 +2,7 @@
 //!
 //! A case is a call of a Java class and its answer ([`case`]); [`notation`] and [`records`] turn what it says into our values and back. One file per kind
 //! makes the call on our side: [`json`], [`converters`], [`values`], [`data`], [`transforms`], [`configdefs`], [`configparse`] with
-//! [`configs`], [`providers`].
+//! [`configs`], [`providers`] with [`references`].
 //! [`compare`] says whether the answer is Java's. A class that we do not have yet is skipped only if `skipped-classes.txt` lists it.
 
 pub mod case;
@@ -17,6 +17,7 @@ pub mod json;
 pub mod notation;
 pub mod providers;
 pub mod records;
+pub mod references;
 pub mod report;
 pub mod settings;
 pub mod transforms;

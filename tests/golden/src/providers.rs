@@ -1,7 +1,8 @@
-//! Makes the recorded calls of config providers. References to them are the runtime's, and tested there.
+//! Makes the recorded calls of config providers; [`references`] those of what replaces references to them.
 
 use crate::Answer;
 use crate::case::{Case, Expected, Suite};
+use crate::references;
 use anyhow::{Context, Result, bail};
 use kurier_api::ConnectError;
 use kurier_api::plugin::ConfigProvider;
@@ -18,12 +19,21 @@ const ENVIRONMENT: [(&str, &str); 4] = [("A", "1"), ("AB", "2"), ("EMPTY", ""), 
 /// # Errors
 /// If the case breaks the notation.
 pub fn run(suite: &Suite, case: &Case) -> Result<Answer> {
-    if case.op != "get" {
-        return Ok(Answer::NotThere);
+    match (case.simple_class(), case.op.as_str()) {
+        ("ConfigTransformer", "transform") => return references::transform(suite, case),
+        ("WorkerConfigTransformer", "transform") => return references::transform_for_connector(suite, case),
+        (_, "mapProvider") => return references::table(suite, case),
+        (_, "get" | "layout") | ("AbstractConfig", "new") => {}
+        _ => return Ok(Answer::NotThere),
     }
     let folder = tempfile::tempdir()?;
     lay_out(suite, folder.path())?;
     let dir = folder.path().to_str().context("a folder without a name")?;
+    match case.op.as_str() {
+        "layout" => return references::layout(folder.path(), case),
+        "new" => return references::abstract_config(dir, case),
+        _ => {}
+    }
     let mut props = case.props();
     for value in props.values_mut() {
         *value = value.replace("$DIR", dir);

@@ -77,7 +77,8 @@ impl ConfigDef {
         Ok(())
     }
 
-    /// Adds the settings of another definition under a prefix. Java's `embed`.
+    /// Adds the settings of another definition under a prefix, those without a default and the important ones first. Checks and proposals still know
+    /// them by their own names. Java's `embed`.
     ///
     /// # Errors
     /// If one of them is defined already.
@@ -88,17 +89,23 @@ impl ConfigDef {
         starting_order: i32,
         child: &ConfigDef,
     ) -> Result<(), ConnectError> {
-        for (order, key) in (starting_order..).zip(&child.keys) {
-            let mut key = key.clone();
-            key.name = format!("{prefix}{}", key.name);
+        for (order, key) in (starting_order..).zip(child.keys_by_weight()) {
+            let mut key = key.clone().under(prefix);
             key.order_in_group = order;
             key.group = Some(key.group.map_or_else(|| group.to_owned(), |inner| format!("{group}: {inner}")));
-            for dependent in &mut key.dependents {
-                *dependent = format!("{prefix}{dependent}");
-            }
             self.try_define(key)?;
         }
         Ok(())
+    }
+
+    /// The settings by group, place in it, whether they are required, importance, name. Java's `sortedConfigs`.
+    fn keys_by_weight(&self) -> Vec<&Key> {
+        let mut keys: Vec<&Key> = self.keys.iter().collect();
+        let group = |key: &Key| key.group.as_ref().and_then(|of| self.groups.iter().position(|group| group == of));
+        keys.sort_by_cached_key(|key| {
+            (group(key), key.order_in_group, !key.is_required(), key.importance as u8, key.name.clone())
+        });
+        keys
     }
 
     /// The settings in the order of their definition, but for those of ours that REST does not list.
@@ -131,8 +138,15 @@ impl ConfigDef {
     /// # Errors
     /// Java's `ConfigException`.
     pub fn parse(&self, props: &Props) -> Result<ParsedConfig, ConnectError> {
-        let values = self.parse_given(props, &AnyClass)?;
-        Ok(ParsedConfig::new(values, props.clone()))
+        self.parse_with(props, &AnyClass)
+    }
+
+    /// The same with class names that must be known.
+    ///
+    /// # Errors
+    /// Java's `ConfigException`.
+    pub fn parse_with(&self, props: &Props, classes: &dyn Classes) -> Result<ParsedConfig, ConnectError> {
+        Ok(ParsedConfig::new(self.parse_given(props, classes)?, props.clone()))
     }
 
     /// Reads all settings with class names that must be known.

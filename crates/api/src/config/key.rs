@@ -223,6 +223,24 @@ impl Key {
         self
     }
 
+    /// The same setting under a prefix. Its checks and proposals go on to see names without it.
+    pub(super) fn under(mut self, prefix: &str) -> Self {
+        self.name = format!("{prefix}{}", self.name);
+        for dependent in &mut self.dependents {
+            *dependent = format!("{prefix}{dependent}");
+        }
+        let bare: Arc<str> = prefix.into();
+        if let Some(own) = self.validator.take() {
+            let (text, prefix) = (own.to_string(), bare.clone());
+            self.validator =
+                Some(Validator::custom(&text, move |name, value| own.ensure_valid(without(&prefix, name), value)));
+        }
+        if let Some(own) = self.recommender.take() {
+            self.recommender = Some(Arc::new(Embedded { prefix: bare, own }));
+        }
+        self
+    }
+
     /// Whether it must be given.
     pub fn is_required(&self) -> bool {
         self.default == DefaultValue::None
@@ -244,5 +262,33 @@ impl Key {
     /// Its default as REST shows it.
     pub fn default_text(&self) -> Option<String> {
         self.default_setting().to_text(self.kind)
+    }
+}
+
+fn without<'n>(prefix: &str, name: &'n str) -> &'n str {
+    name.strip_prefix(prefix).unwrap_or(name)
+}
+
+/// A recommender that knows the settings by their names without a prefix.
+struct Embedded {
+    prefix: Arc<str>,
+    own: Arc<dyn Recommender>,
+}
+
+impl Embedded {
+    fn bare(&self, parsed: &Parsed) -> Parsed {
+        let inner =
+            |(name, value): (&String, &Setting)| Some((name.strip_prefix(&*self.prefix)?.to_owned(), value.clone()));
+        parsed.iter().filter_map(inner).collect()
+    }
+}
+
+impl Recommender for Embedded {
+    fn valid_values(&self, name: &str, parsed: &Parsed) -> Result<Vec<Setting>, ConnectError> {
+        self.own.valid_values(without(&self.prefix, name), &self.bare(parsed))
+    }
+
+    fn visible(&self, name: &str, parsed: &Parsed) -> bool {
+        self.own.visible(without(&self.prefix, name), &self.bare(parsed))
     }
 }

@@ -62,3 +62,25 @@ fn a_definition_that_contradicts_itself_is_refused() {
     let wrong = def.try_define(Key::new("n", Type::Int).default("x")).unwrap_err();
     assert_eq!(wrong.to_string(), "Invalid value x for configuration n: Not a number of type INT");
 }
+
+#[test]
+fn embedded_settings_come_by_weight_and_are_checked_under_their_own_names() {
+    let mut child = ConfigDef::new()
+        .define(Key::new("late", Type::String).default("x").importance(Importance::High))
+        .define(Key::new("size", Type::Int).validator(Validator::at_least(1)))
+        .define(Key::new("again", Type::String).default("x").importance(Importance::High).dependents(["late"]));
+    child.try_define(Key::new("grouped", Type::String).default("x").group("Own", 1)).unwrap();
+    let mut def = sample();
+    def.embed("t.a.", "T: a", 2, &child).unwrap();
+    let keys: Vec<_> = def
+        .keys()
+        .skip(3)
+        .map(|key| (key.name.as_str(), key.group.as_deref().unwrap_or_default(), key.order_in_group))
+        .collect();
+    let expected =
+        [("t.a.size", "T: a", 2), ("t.a.again", "T: a", 3), ("t.a.late", "T: a", 4), ("t.a.grouped", "T: a: Own", 5)];
+    assert_eq!(keys, expected);
+    assert_eq!(def.key("t.a.again").unwrap().dependents, ["t.a.late"]);
+    let error = def.parse(&props(&[("topic", "t"), ("t.a.size", "0")])).unwrap_err();
+    assert_eq!(error.to_string(), "Invalid value 0 for configuration size: Value must be at least 1");
+}

@@ -3,8 +3,11 @@
 //! Those of every worker are in [`worker`]. Keys that nothing declares are kept: prefixes (`producer.`, `value.converter.`, `config.providers.`) carry
 //! settings of others. Those of REST (`listeners` and so on) are checked here and read by the REST server.
 
+use super::classes::Installed;
 use super::policy::OverridePolicy;
 use super::worker;
+use crate::herder::ConfigResolver;
+use crate::registry::Registry;
 use kurier_api::ConnectError;
 use kurier_api::config::properties::{self, Properties};
 use kurier_api::config::{ConfigDef, Importance, Key, ParsedConfig, Props, Type};
@@ -63,25 +66,26 @@ impl StandaloneConfig {
     ///
     /// # Errors
     /// A file that cannot be read or is malformed; and as [`Self::parse`], with the name of the file.
-    pub fn read(file: &Path) -> Result<Self, ConnectError> {
+    pub fn read(file: &Path, registry: &Registry) -> Result<Self, ConnectError> {
         let props = read_properties(file)?.into_iter().collect();
-        Self::parse(props).map_err(|error| {
+        Self::parse(props, registry).map_err(|error| {
             ConnectError::config(format!("{}: {}", file.display(), error.message().unwrap_or_default()))
         })
     }
 
-    /// Checks settings.
+    /// Replaces references to config providers and checks settings. Blocks: providers read files.
     ///
     /// # Errors
-    /// Java's texts for the first setting that is missing or cannot be read.
-    pub fn parse(props: Props) -> Result<Self, ConnectError> {
-        let parsed = definition().parse(&props)?;
+    /// What a provider says; Java's texts for the first setting that is missing or cannot be read.
+    pub fn parse(props: Props, registry: &Registry) -> Result<Self, ConnectError> {
+        let props = ConfigResolver::resolve_worker(registry, props)?;
+        let parsed = definition().parse_with(&props, &Installed(registry))?;
         // A policy that is misspelt must not become one that allows everything.
         OverridePolicy::of_worker(&props)?;
         Ok(Self { props, parsed })
     }
 
-    /// The settings as they were written.
+    /// The settings as they were written, references replaced.
     pub fn props(&self) -> &Props {
         &self.props
     }
@@ -138,19 +142,29 @@ mod tests {
     use super::*;
 
     fn props(pairs: &[(&str, &str)]) -> Props {
-        let required =
-            [("bootstrap.servers", "h:1"), ("key.converter", "K"), ("value.converter", "V"), (OFFSETS_FILE, "/tmp/o")];
+        let any = "java.lang.String"; // Whether a class is a converter is asked later.
+        let required = [
+            ("bootstrap.servers", "h:1"),
+            ("key.converter", any),
+            ("value.converter", any),
+            ("header.converter", any),
+            (OFFSETS_FILE, "/tmp/o"),
+        ];
         required.iter().chain(pairs).map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()
+    }
+
+    fn parse(pairs: &[(&str, &str)]) -> Result<StandaloneConfig, ConnectError> {
+        StandaloneConfig::parse(props(pairs), &Registry::new())
     }
 
     #[test]
     fn what_is_missing_or_wrong_is_named_as_in_java() {
-        let missing = StandaloneConfig::parse(Props::new()).unwrap_err();
+        let missing = StandaloneConfig::parse(Props::new(), &Registry::new()).unwrap_err();
         assert_eq!(
             missing.message().unwrap(),
             "Missing required configuration \"bootstrap.servers\" which has no default value."
         );
-        let wrong = StandaloneConfig::parse(props(&[("offset.flush.interval.ms", "soon")])).unwrap_err();
+        let wrong = parse(&[("offset.flush.interval.ms", "soon")]).unwrap_err();
         assert_eq!(
             wrong.message().unwrap(),
             "Invalid value soon for configuration offset.flush.interval.ms: Not a number of type LONG"
@@ -161,7 +175,7 @@ mod tests {
     fn a_misspelt_key_is_told_from_settings_of_others() {
         let pairs =
             [("ofset.flush.interval.ms", "1"), ("producer.linger.ms", "1"), ("request.timeout.ms", "1"), ("zz", "1")];
-        let config = StandaloneConfig::parse(props(&pairs)).unwrap();
+        let config = parse(&pairs).unwrap();
         assert_eq!(
             config.unknown_keys(),
             [("ofset.flush.interval.ms", Some("offset.flush.interval.ms")), ("zz", None)]
@@ -174,9 +188,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("w.properties");
         std::fs::write(&file, "a=1\nb=\\u00").unwrap();
-        let error = StandaloneConfig::read(&file).unwrap_err();
+        let error = StandaloneConfig::read(&file, &Registry::new()).unwrap_err();
         assert!(error.message().unwrap().contains("w.properties, line 2: Malformed"), "{}", error.message().unwrap());
-        let error = StandaloneConfig::read(&dir.path().join("none")).unwrap_err();
+        let error = StandaloneConfig::read(&dir.path().join("none"), &Registry::new()).unwrap_err();
         assert!(error.message().unwrap().starts_with("cannot read "), "{}", error.message().unwrap());
     }
 }

@@ -26,8 +26,8 @@ pub struct ConfigResolver {
 pub struct Resolved {
     /// The values, nulls kept.
     pub config: RawConfig,
-    /// How long they hold; none if for ever.
-    pub ttl: Option<Duration>,
+    /// How long what came from a path holds; what holds for ever is not named.
+    pub ttls: BTreeMap<String, Duration>,
 }
 
 impl fmt::Debug for Resolved {
@@ -37,6 +37,24 @@ impl fmt::Debug for Resolved {
 }
 
 impl Resolved {
+    /// After which times the connector shall start again, by the path of what ends then: none with `config.action.reload=none`, which is read as it
+    /// was written. Java's `WorkerConfigTransformer`.
+    ///
+    /// # Errors
+    /// Java's for another action.
+    pub fn reloads(&self, raw: &RawConfig) -> Result<&BTreeMap<String, Duration>, ConnectError> {
+        static NOTHING: BTreeMap<String, Duration> = BTreeMap::new();
+        let action = raw.get("config.action.reload").and_then(Option::as_deref).unwrap_or("restart");
+        match action.trim().to_uppercase().as_str() {
+            "RESTART" => Ok(&self.ttls),
+            "NONE" => Ok(&NOTHING),
+            other => Err(ConnectError::of_class(
+                "java.lang.IllegalArgumentException",
+                format!("No enum constant org.apache.kafka.connect.runtime.Herder.ConfigReloadAction.{other}"),
+            )),
+        }
+    }
+
     /// The settings as plugins take them.
     ///
     /// # Errors
@@ -95,11 +113,15 @@ impl ConfigResolver {
             }
         }
         let mut found: BTreeMap<(&str, &str), Props> = BTreeMap::new();
-        let mut ttl: Option<Duration> = None;
+        let mut ttls = BTreeMap::new();
         for ((provider, path), keys) in wanted {
             let keys: Vec<String> = keys.into_iter().collect();
             let answer = self.providers[provider].get(path, Some(&keys))?;
-            ttl = ttl.into_iter().chain(answer.ttl).min();
+            if let Some(ttl) = answer.ttl {
+                // Two providers may hold the same path.
+                let least = ttls.get(path).map_or(ttl, |other| ttl.min(*other));
+                ttls.insert(path.to_owned(), least);
+            }
             found.insert((provider, path), answer.data);
         }
         let replace = |value: &String| {
@@ -116,7 +138,18 @@ impl ConfigResolver {
             text
         };
         let config = raw.iter().map(|(key, value)| (key.clone(), value.as_ref().map(replace))).collect();
-        Ok(Resolved { config, ttl })
+        Ok(Resolved { config, ttls })
+    }
+
+    /// A worker's own properties with their references replaced. Blocks.
+    ///
+    /// # Errors
+    /// As [`Self::new`] and [`Self::resolve`].
+    pub fn resolve_worker(registry: &Registry, worker: Props) -> Result<Props, ConnectError> {
+        let resolver = Self::new(registry, &worker)?;
+        let raw = worker.into_iter().map(|(key, value)| (key, Some(value))).collect();
+        let resolved = resolver.resolve(&raw)?;
+        Ok(resolved.config.into_iter().filter_map(|(key, value)| Some((key, value?))).collect())
     }
 
     /// [`Self::resolve`] without holding up the caller's thread.
@@ -125,7 +158,7 @@ impl ConfigResolver {
     /// Its errors, and a provider that panics.
     pub async fn resolved(self: &Arc<Self>, raw: &Arc<RawConfig>) -> Result<Resolved, ConnectError> {
         if !raw.values().flatten().any(|value| references(value).next().is_some()) {
-            return Ok(Resolved { config: (**raw).clone(), ttl: None });
+            return Ok(Resolved { config: (**raw).clone(), ttls: BTreeMap::new() });
         }
         let (resolver, raw) = (self.clone(), raw.clone());
         tokio::task::spawn_blocking(move || resolver.resolve(&raw))
@@ -245,8 +278,12 @@ mod tests {
         let config = raw(&[("x", "<${v:p:a}${v:p:b}>"), ("y", "${v:p:none} ${w:p:a}"), ("z", "${v:a}")]);
         let resolved = resolver().resolve(&config).unwrap();
         assert_eq!(resolved.config, raw(&[("x", "<p/ap/b>"), ("y", "${v:p:none} ${w:p:a}"), ("z", "/a")]));
-        assert_eq!(resolved.ttl, None);
-        assert_eq!(resolver().resolve(&raw(&[("x", "${short:p:a}")])).unwrap().ttl, Some(Duration::from_secs(7)));
+        assert_eq!(resolved.ttls, BTreeMap::new());
+        let short = raw(&[("x", "${short:p:a}")]);
+        let ends = resolver().resolve(&short).unwrap();
+        assert_eq!(ends.reloads(&short).unwrap(), &BTreeMap::from([("p".to_owned(), Duration::from_secs(7))]));
+        let kept = raw(&[("x", "${short:p:a}"), ("config.action.reload", " none ")]);
+        assert_eq!(ends.reloads(&kept).unwrap(), &BTreeMap::new());
         let error = resolver().resolve(&raw(&[("x", "${v:bad:a}")])).unwrap_err();
         assert_eq!(error.message(), Some("Could not read bad"));
     }

@@ -42,7 +42,7 @@ pub(crate) async fn generate(
         let configs = configs.into_iter().map(whole).collect();
         Ok(Generated::Configs {
             configs,
-            holds_for: resolved.ttl.filter(|_| reloads(&props)).map(|ttl| ttl.max(SHORTEST_TTL)),
+            holds_for: resolved.reloads(raw)?.values().min().map(|ttl| SHORTEST_TTL.max(*ttl)),
         })
     };
     asked.await.unwrap_or_else(|error: ConnectError| {
@@ -82,11 +82,6 @@ fn complete(mut task: Props, task_class: &str, connector: &Props) -> Props {
         }
     }
     task
-}
-
-/// Whether a connector restarts when a secret in its config ends (`config.action.reload`).
-fn reloads(props: &Props) -> bool {
-    props.get("config.action.reload").is_none_or(|action| action.trim().eq_ignore_ascii_case("restart"))
 }
 
 /// A connector is not restarted more often than this, however short its secrets hold.

@@ -32,7 +32,7 @@ pub(super) struct StandaloneArgs {
 /// Runs a worker until it is told to stop.
 pub(super) fn run(args: &StandaloneArgs, plugins: Registry) -> Result<(), Failure> {
     logging::init(LogLevel::Info);
-    let config = StandaloneConfig::read(&args.worker)?;
+    let config = StandaloneConfig::read(&args.worker, &plugins)?;
     process::block_on(async {
         let mut stop = process::StopSignals::listen()?;
         let bound = standalone::bind(&config).await?;

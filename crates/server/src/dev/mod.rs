@@ -72,7 +72,7 @@ pub(crate) fn run(options: &DevOptions, plugins: Registry) -> Result<(), Failure
     process::block_on(async {
         let mut stop = StopSignals::listen()?;
         let broker = start_broker(&options.data).await?;
-        let (config, bound) = worker_config(options, broker.address()).await?;
+        let (config, bound) = worker_config(options, broker.address(), &plugins).await?;
         let worker = Standalone::start(&config, bound, plugins).await?;
         let say = Say { json: options.output == Output::Json };
         let rest = worker.address();
@@ -137,7 +137,11 @@ fn chosen(options: &DevOptions) -> bool {
 }
 
 /// The worker's settings, and REST's port: the usual one, or a free one where that is taken.
-async fn worker_config(options: &DevOptions, broker: &str) -> Result<(StandaloneConfig, Bound), Failure> {
+async fn worker_config(
+    options: &DevOptions,
+    broker: &str,
+    plugins: &Registry,
+) -> Result<(StandaloneConfig, Bound), Failure> {
     let offsets = options.data.join("offsets").display().to_string();
     let mut props: Props = [
         ("bootstrap.servers", broker),
@@ -151,14 +155,14 @@ async fn worker_config(options: &DevOptions, broker: &str) -> Result<(Standalone
     .into();
     props.extend(options.settings.iter().cloned());
     if chosen(options) {
-        let config = StandaloneConfig::parse(props)?;
+        let config = StandaloneConfig::parse(props, plugins)?;
         let bound = standalone::bind(&config).await?;
         return Ok((config, bound));
     }
     let on = |port: u16| {
         let mut props = props.clone();
         props.insert("listeners".to_owned(), format!("http://127.0.0.1:{port}"));
-        StandaloneConfig::parse(props)
+        StandaloneConfig::parse(props, plugins)
     };
     let usual = on(REST_PORT)?;
     if let Ok(bound) = standalone::bind(&usual).await {
