@@ -10,12 +10,12 @@ use crate::config::classes::{Installed, ensure_concrete};
 use crate::config::connector as definitions;
 use crate::config::policy::{OverridePolicy, is_policy};
 use crate::registry::{ConnectorPlugin, Registry};
-use fancy_regex::Regex;
 use kurier_api::ConnectError;
 use kurier_api::config::{
     Classes, ConfigDef, ConfigValue, Key, Parsed, Props, Recommender, Setting, Type, Validator, parse_type,
 };
 use kurier_api::plugin::PluginKind;
+use kurier_api::regex::JavaRegex;
 use std::any::Any;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -589,11 +589,10 @@ fn check_topics(props: &Props, values: &mut Values) -> Result<(), HerderError> {
         values.error("topics", message);
     }
     if !regex.is_empty() {
-        let pattern = Regex::new(&format!(r"\A(?:{regex})\z")).map_err(|error| {
-            ConnectError::of_class("java.util.regex.PatternSyntaxException", format!("{error}: {regex}"))
-        })?;
+        let pattern = JavaRegex::new(regex)
+            .map_err(|error| ConnectError::of_class("java.util.regex.PatternSyntaxException", error))?;
         // A pattern that takes too long to match does not match.
-        if pattern.is_match(dlq).unwrap_or(false) {
+        if pattern.matches(dlq).unwrap_or(false) {
             let message = format!(
                 "The DLQ topic '{dlq}' may not be matched by the regex for the topics ('topics.regex={regex}') consumed by \
                  the connector"

@@ -6,8 +6,8 @@
 
 use super::control::Control;
 use async_trait::async_trait;
-use fancy_regex::Regex;
 use kurier_api::config::Props;
+use kurier_api::regex::JavaRegex;
 use kurier_api::{ConnectError, NextStep};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
@@ -32,7 +32,7 @@ struct Group {
 
 /// Patterns of which one has to match the whole name.
 #[derive(Debug)]
-struct Patterns(Option<Regex>);
+struct Patterns(Option<JavaRegex>);
 
 /// What a new topic gets.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -175,7 +175,7 @@ impl Patterns {
         if joined.is_empty() {
             return Ok(Self(None));
         }
-        let regex = Regex::new(&format!(r"\A(?:{joined})\z")).map_err(|error| {
+        let regex = JavaRegex::new(&joined).map_err(|error| {
             ConnectError::config(format!("Invalid value {joined} for configuration {key}: {error}"))
         })?;
         Ok(Self(Some(regex)))
@@ -183,7 +183,7 @@ impl Patterns {
 
     fn match_any(&self, topic: &str) -> bool {
         // A pattern that takes too long to match does not match.
-        self.0.as_ref().is_some_and(|regex| regex.is_match(topic).unwrap_or(false))
+        self.0.as_ref().is_some_and(|regex| regex.matches(topic).unwrap_or(false))
     }
 }
 

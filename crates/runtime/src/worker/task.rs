@@ -14,10 +14,10 @@ use crate::pipeline::source::{SourcePipeline, SourceSettings};
 use crate::pipeline::topics::{TopicCreator, TopicGroups, TopicSettings};
 use crate::registry::ConnectorPlugin;
 use crate::unit::{State, TaskCounters, TaskId};
-use fancy_regex::Regex;
 use kurier_api::ConnectError;
 use kurier_api::config::Props;
 use kurier_api::plugin::{Sink, Source};
+use kurier_api::regex::JavaRegex;
 use kurier_kafka::consumer::Subscription;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -159,11 +159,13 @@ fn subscription(connector: &Props) -> Result<Subscription, ConnectError> {
             Err(ConnectError::config("topics and topics.regex are mutually exclusive options, but both are set."))
         }
         Some(pattern) => {
-            let regex = Regex::new(&format!(r"\A(?:{pattern})\z")).map_err(|error| {
-                ConnectError::config(format!("Invalid value {pattern} for configuration topics.regex: {error}"))
+            let regex = JavaRegex::new(pattern).map_err(|error| {
+                ConnectError::config(format!(
+                    "Invalid value {pattern} for configuration topics.regex: Invalid regex: {error}"
+                ))
             })?;
             // A pattern that takes too long to match does not match.
-            Ok(Subscription::Matching(Arc::new(move |topic| regex.is_match(topic).unwrap_or(false))))
+            Ok(Subscription::Matching(Arc::new(move |topic| regex.matches(topic).unwrap_or(false))))
         }
     }
 }
