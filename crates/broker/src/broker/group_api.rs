@@ -40,9 +40,6 @@ const CONSUMER: &str = "consumer";
 /// No offset was committed.
 const NO_OFFSET: i64 = -1;
 
-/// What is told of one partition's offset: offset, epoch, text, error.
-type FetchedOffset = (i64, i32, StrBytes, i16);
-
 /// What becomes of one partition's offset.
 type CommitResult = (i32, Result<(), ResponseError>);
 
@@ -167,58 +164,20 @@ impl Broker {
     pub(super) fn offset_fetch(&self, version: i16, request: OffsetFetchRequest) -> OffsetFetchResponse {
         let stable = request.require_stable;
         if version >= MANY_GROUPS_VERSION {
-            let groups = request
-                .groups
-                .into_iter()
-                .map(|asked| {
-                    let topics = asked
-                        .topics
-                        .map(|topics| topics.into_iter().map(|topic| (topic.name, topic.partition_indexes)).collect());
-                    let topics = self
-                        .fetched_offsets(&asked.group_id, topics, stable)
-                        .into_iter()
-                        .map(|(name, partitions)| {
-                            let partitions = partitions
-                                .into_iter()
-                                .map(|(index, (offset, epoch, metadata, error))| {
-                                    OffsetFetchResponsePartitions::default()
-                                        .with_partition_index(index)
-                                        .with_committed_offset(offset)
-                                        .with_committed_leader_epoch(epoch)
-                                        .with_metadata(Some(metadata))
-                                        .with_error_code(error)
-                                })
-                                .collect();
-                            OffsetFetchResponseTopics::default().with_name(name).with_partitions(partitions)
-                        })
-                        .collect();
-                    OffsetFetchResponseGroup::default().with_group_id(asked.group_id).with_topics(topics)
-                })
-                .collect();
-            return OffsetFetchResponse::default().with_groups(groups);
+            let groups = request.groups.into_iter().map(|asked| {
+                let topics = asked
+                    .topics
+                    .map(|topics| topics.into_iter().map(|topic| (topic.name, topic.partition_indexes)).collect());
+                let topics = self.fetched_offsets(&asked.group_id, topics, stable);
+                OffsetFetchResponseGroup::default().with_group_id(asked.group_id).with_topics(topics)
+            });
+            return OffsetFetchResponse::default().with_groups(groups.collect());
         }
         let topics = request
             .topics
             .map(|topics| topics.into_iter().map(|topic| (topic.name, topic.partition_indexes)).collect());
-        let topics = self
-            .fetched_offsets(&request.group_id, topics, stable)
-            .into_iter()
-            .map(|(name, partitions)| {
-                let partitions = partitions
-                    .into_iter()
-                    .map(|(index, (offset, epoch, metadata, error))| {
-                        OffsetFetchResponsePartition::default()
-                            .with_partition_index(index)
-                            .with_committed_offset(offset)
-                            .with_committed_leader_epoch(epoch)
-                            .with_metadata(Some(metadata))
-                            .with_error_code(error)
-                    })
-                    .collect();
-                OffsetFetchResponseTopic::default().with_name(name).with_partitions(partitions)
-            })
-            .collect();
-        OffsetFetchResponse::default().with_topics(topics)
+        let topics = self.fetched_offsets(&request.group_id, topics, stable);
+        OffsetFetchResponse::default().with_topics(topics.into_iter().map(of_one_group).collect())
     }
 
     /// Offsets of a group: of the partitions asked for, or of all that there are.
@@ -227,7 +186,7 @@ impl Broker {
         group: &str,
         asked: Option<Vec<(TopicName, Vec<i32>)>>,
         stable: bool,
-    ) -> Vec<(TopicName, Vec<(i32, FetchedOffset)>)> {
+    ) -> Vec<OffsetFetchResponseTopics> {
         let offsets = self.groups.offsets(group);
         let asked = asked.unwrap_or_else(|| {
             let mut all: Vec<(TopicName, Vec<i32>)> = Vec::new();
@@ -239,22 +198,27 @@ impl Broker {
             }
             all
         });
-        let of = |topic: &str, partition: i32| -> FetchedOffset {
+        let of = |topic: &str, partition: i32| {
+            let none = OffsetFetchResponsePartitions::default()
+                .with_partition_index(partition)
+                .with_committed_offset(NO_OFFSET)
+                .with_metadata(Some(StrBytes::new()));
             if stable && self.groups.is_unstable(group, topic, partition) {
-                return (NO_OFFSET, -1, StrBytes::new(), code(ResponseError::UnstableOffsetCommit));
+                return none.with_error_code(code(ResponseError::UnstableOffsetCommit));
             }
             match offsets.and_then(|offsets| offsets.get(&(topic.to_owned(), partition))) {
-                Some(found) => (found.offset, found.leader_epoch, found.metadata.clone().into(), 0),
-                None => (NO_OFFSET, -1, StrBytes::new(), 0),
+                Some(found) => none
+                    .with_committed_offset(found.offset)
+                    .with_committed_leader_epoch(found.leader_epoch)
+                    .with_metadata(Some(found.metadata.clone().into())),
+                None => none,
             }
         };
-        asked
-            .into_iter()
-            .map(|(name, partitions)| {
-                let found = partitions.into_iter().map(|partition| (partition, of(&name, partition))).collect();
-                (name, found)
-            })
-            .collect()
+        let found = asked.into_iter().map(|(name, partitions)| {
+            let partitions = partitions.into_iter().map(|partition| of(&name, partition)).collect();
+            OffsetFetchResponseTopics::default().with_name(name).with_partitions(partitions)
+        });
+        found.collect()
     }
 
     pub(super) fn offset_delete(&mut self, request: OffsetDeleteRequest) -> OffsetDeleteResponse {
@@ -367,6 +331,19 @@ pub(super) fn fitted(response: ResponseKind, version: i16) -> ResponseKind {
         }
         other => other,
     }
+}
+
+/// The form of versions that ask for one group.
+fn of_one_group(topic: OffsetFetchResponseTopics) -> OffsetFetchResponseTopic {
+    let partitions = topic.partitions.into_iter().map(|partition| {
+        OffsetFetchResponsePartition::default()
+            .with_partition_index(partition.partition_index)
+            .with_committed_offset(partition.committed_offset)
+            .with_committed_leader_epoch(partition.committed_leader_epoch)
+            .with_metadata(partition.metadata)
+            .with_error_code(partition.error_code)
+    });
+    OffsetFetchResponseTopic::default().with_name(topic.name).with_partitions(partitions.collect())
 }
 
 /// Topics whose offsets the members of a group still need; `None` when that cannot be told and so may be any.
