@@ -83,18 +83,10 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         bail!("the planted mistake was not found in {} runs: these tests would not notice a real one", tally.runs);
     }
     if !tally.is_sound() {
-        bail!("repeat a run with its seed: cargo xtask kill --runs 1 --seed SEED {}", args.what.name());
+        let what = if args.what == What::Worker { "worker" } else { "broker" };
+        bail!("repeat a run with its seed: cargo xtask kill {what} --runs 1 --seed SEED");
     }
     Ok(())
-}
-
-impl What {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Worker => "worker",
-            Self::Broker => "broker",
-        }
-    }
 }
 
 fn progress(tally: &Tally, elapsed: Duration) -> String {

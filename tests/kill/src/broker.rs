@@ -84,6 +84,9 @@ impl Bed {
         let mut life = Life { bed: self, plan: &plan, dir: &dir, port, number: 0, phases: Vec::new() };
         let outcome = life.live(&mut rng);
         let phases = std::mem::take(&mut life.phases);
+        if !matches!(&outcome, Ok(end) if end.wrong.is_empty()) {
+            self.stop.check_late()?;
+        }
         self.stop.check()?;
         let story = format!("seed {seed} (killed while {})", phases.join(", then while "));
         let mut findings = Vec::new();
@@ -144,7 +147,12 @@ impl Life<'_> {
         }
         self.ready(&mut broker)?;
         self.wait("the end of all deliveries", &mut broker, || load.progress().is_over(self.plan))?;
-        let (wrong, records) = self.bed.runtime.block_on(load.check(&address))?;
+        let (wrong, records) = self.bed.runtime.block_on(async {
+            tokio::select! {
+                checked = load.check(&address) => checked,
+                stopped = self.bed.stop.wait() => Err(stopped),
+            }
+        })?;
         Ok(End { wrong, progress: load.progress(), records })
     }
 

@@ -17,6 +17,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 /// Ends a run early, from another thread. A run that was stopped counts for nothing.
 #[derive(Clone, Debug, Default)]
@@ -36,6 +37,22 @@ impl Stop {
     fn check(&self) -> anyhow::Result<()> {
         anyhow::ensure!(!self.is_set(), "interrupted");
         Ok(())
+    }
+
+    /// [`Self::check`] for when something went wrong: Ctrl-C goes to the children as well, and their end may be seen before the order to stop.
+    fn check_late(&self) -> anyhow::Result<()> {
+        std::thread::sleep(Duration::from_millis(100));
+        self.check()
+    }
+
+    /// Waits for the order to stop, which comes back as the error that it is.
+    async fn wait(&self) -> anyhow::Error {
+        loop {
+            if let Err(stopped) = self.check() {
+                return stopped;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 }
 

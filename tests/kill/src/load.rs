@@ -203,7 +203,7 @@ impl Findings {
     }
 
     fn lines(self) -> Vec<String> {
-        self.0.into_iter().map(|(what, (count, first))| format!("{count} {what}, the first: {first}")).collect()
+        self.0.into_iter().map(|(what, (count, first))| format!("{count} × {what}, the first: {first}")).collect()
     }
 }
 

@@ -54,26 +54,43 @@ impl Bed {
     /// If something other than what is tested goes wrong, or the run was told to stop.
     pub fn run(&mut self, seed: u64, tally: &mut Tally) -> Result<()> {
         let files = Files::new(self.dir.path().join(format!("run-{seed}")), self.broker.address(), seed)?;
+        let outcome = self.live(&files, seed);
+        if !matches!(&outcome, Ok((_, End { wrong: None, .. }))) {
+            self.stop.check_late()?;
+        }
+        self.stop.check()?;
+        let (phases, end) = outcome?;
+        if let Some(wrong) = end.wrong {
+            tally.violations.push(format!("seed {seed} (killed while {}): {wrong}", phases.join(", then while ")));
+        }
+        tally.count(phases);
+        tally.records += end.records;
+        tally.repeated += end.repeated;
+        fs::remove_dir_all(&files.dir).context("cannot clean up after a run")
+    }
+
+    fn live(&self, files: &Files, seed: u64) -> Result<(Vec<&'static str>, End)> {
         let mut rng = Rng::seeded(seed);
         let slowest_ms = rng.pick(&SLOWEST_PIECES_MS);
         let mut latest_kills_ms = vec![rng.pick(&LATEST_KILLS_MS)];
         if rng.below(4) == 0 {
             latest_kills_ms.push(SESSION.as_millis() as u64);
         }
-        let (mut phases, mut written) = (Vec::new(), 0);
+        let (mut phases, mut written) = (Vec::new(), PIECE);
+        files.append(0..PIECE)?;
         for (life, latest_ms) in latest_kills_ms.into_iter().enumerate() {
             let mut worker = files.start_worker(&self.binary, &format!("worker-{life}"))?;
             let arrived_before = files.arrived()?;
             let kill_at = rng.below(latest_ms);
             let mut elapsed = 0;
             while elapsed < kill_at {
+                let pause = (1 + rng.below(slowest_ms)).min(kill_at - elapsed);
+                std::thread::sleep(Duration::from_millis(pause));
+                elapsed += pause;
                 if written < LINES {
                     files.append(written..written + PIECE)?;
                     written += PIECE;
                 }
-                let pause = (1 + rng.below(slowest_ms)).min(kill_at - elapsed);
-                std::thread::sleep(Duration::from_millis(pause));
-                elapsed += pause;
             }
             phases.push(match files.arrived()? {
                 now if life > 0 && now == arrived_before => "started again, nothing has arrived since the last kill",
@@ -84,16 +101,19 @@ impl Bed {
             worker.kill()?;
         }
         files.append(written..LINES)?;
-        let mut last_worker = files.start_worker(&self.binary, "worker-last")?;
-        let lost = files.check(&mut last_worker, tally, &self.stop)?;
-        self.stop.check()?;
-        if let Some(lost) = lost {
-            tally.violations.push(format!("seed {seed} (killed while {}): {lost}", phases.join(", then while ")));
-        }
-        tally.count(phases);
-        drop(last_worker);
-        fs::remove_dir_all(&files.dir).context("cannot clean up after a run")
+        let mut worker = files.start_worker(&self.binary, "worker-last")?;
+        let end = files.check(&mut worker, &self.stop)?;
+        Ok((phases, end))
     }
+}
+
+/// What has arrived when a run is over.
+struct End {
+    /// Records, each counted once.
+    records: u64,
+    /// How many came more than once.
+    repeated: u64,
+    wrong: Option<String>,
 }
 
 /// One run's folder.
@@ -168,7 +188,7 @@ impl Files {
     }
 
     /// Waits until all lines are there; says what is missing then.
-    fn check(&self, worker: &mut Guarded, tally: &mut Tally, stop: &Stop) -> Result<Option<String>> {
+    fn check(&self, worker: &mut Guarded, stop: &Stop) -> Result<End> {
         let mut seen = HashSet::new();
         let mut total = 0;
         let complete = wait_for("all lines at the destination", CATCH_UP, || {
@@ -179,12 +199,12 @@ impl Files {
             seen = text.iter().filter_map(|line| number(line)).collect();
             Ok(seen.len() as u64 == LINES)
         });
-        tally.records += seen.len() as u64;
-        tally.repeated += total.saturating_sub(seen.len() as u64);
-        Ok(complete.err().map(|error| {
-            let lost: Vec<u64> = (0..LINES).filter(|n| !seen.contains(n)).collect();
-            format!("{} lines lost, the first is {:?}: {error:#}", lost.len(), lost.first())
-        }))
+        let records = seen.len() as u64;
+        let wrong = complete.err().map(|error| {
+            let first = (0..LINES).find(|n| !seen.contains(n));
+            format!("{} lines lost, the first is {first:?}: {error:#}", LINES - records)
+        });
+        Ok(End { records, repeated: total.saturating_sub(records), wrong })
     }
 }
 

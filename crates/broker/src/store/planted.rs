@@ -1,4 +1,4 @@
-//! A planted mistake, for the feature `planted-ack-before-write`: appends stay in memory and are written later, yet count as written.
+//! A planted mistake, for the feature `planted-ack-before-write`: an append counts as written, yet stays in memory until the next one comes.
 //!
 //! A broker over this store acknowledges records that a kill destroys. The kill tests are run with the feature on to prove that they
 //! would notice such a mistake; no build that is given to anybody has it.
@@ -8,9 +8,6 @@ use std::io;
 use bytes::{Bytes, BytesMut};
 
 use super::{Store, StoreFile};
-
-/// Bytes that stay unwritten, for each file.
-const HELD_BACK: usize = 64 * 1024;
 
 /// A store that says "written" too early.
 pub(crate) struct PlantedStore(pub(crate) Box<dyn Store>);
@@ -64,9 +61,7 @@ impl StoreFile for PlantedFile {
     }
 
     fn append(&mut self, parts: &[&[u8]]) -> io::Result<()> {
-        if self.held.len() > HELD_BACK {
-            self.write_out()?;
-        }
+        self.write_out()?;
         parts.iter().for_each(|part| self.held.extend_from_slice(part));
         Ok(())
     }
