@@ -106,19 +106,12 @@ impl Broker {
                 .partitions
                 .into_iter()
                 .map(|partition| {
-                    let metadata = partition.committed_metadata.map(|text| text.to_string()).unwrap_or_default();
                     let index = partition.partition_index;
-                    let result = allowed.and_then(|()| self.check_committed(&topic.name, index, &metadata));
-                    if result.is_ok() {
-                        accepted.push(CommittedOffset {
-                            topic: topic.name.to_string(),
-                            partition: index,
-                            offset: partition.committed_offset,
-                            leader_epoch: partition.committed_leader_epoch,
-                            metadata,
-                            committed_ms: self.now.unix_ms,
-                        });
-                    }
+                    let (offset, epoch) = (partition.committed_offset, partition.committed_leader_epoch);
+                    let metadata = partition.committed_metadata;
+                    let checked =
+                        allowed.and_then(|()| self.checked_offset(&topic.name, index, (offset, epoch), metadata));
+                    let result = checked.map(|offset| accepted.push(offset));
                     (index, result)
                 })
                 .collect();
@@ -149,16 +142,24 @@ impl Broker {
         OffsetCommitResponse::default().with_topics(topics)
     }
 
-    /// Whether an offset of this partition can be committed.
-    pub(super) fn check_committed(&self, topic: &str, partition: i32, metadata: &str) -> Result<(), ResponseError> {
-        let topic = self.topics.get(topic).ok_or(ResponseError::UnknownTopicOrPartition)?;
+    /// What is kept of an offset and leader epoch that shall be committed, if it can be.
+    pub(super) fn checked_offset(
+        &self,
+        name: &TopicName,
+        partition: i32,
+        (offset, leader_epoch): (i64, i32),
+        metadata: Option<StrBytes>,
+    ) -> Result<CommittedOffset, ResponseError> {
+        let topic = self.topics.get(name).ok_or(ResponseError::UnknownTopicOrPartition)?;
         if !(0..topic.partition_count()).contains(&partition) {
             return Err(ResponseError::UnknownTopicOrPartition);
         }
+        let metadata = metadata.map(|text| text.to_string()).unwrap_or_default();
         if metadata.len() > MAX_OFFSET_METADATA {
             return Err(ResponseError::OffsetMetadataTooLarge);
         }
-        Ok(())
+        let (topic, committed_ms) = (name.to_string(), self.now.unix_ms);
+        Ok(CommittedOffset { topic, partition, offset, leader_epoch, metadata, committed_ms })
     }
 
     pub(super) fn offset_fetch(&self, version: i16, request: OffsetFetchRequest) -> OffsetFetchResponse {

@@ -72,8 +72,7 @@ impl Broker {
         time: i64,
         read_committed: bool,
     ) -> Result<(i64, i64), ResponseError> {
-        let topic = self.topics.get_mut(name).ok_or(ResponseError::UnknownTopicOrPartition)?;
-        let (log, _) = topic.log(partition).ok_or(ResponseError::UnknownTopicOrPartition)?;
+        let (log, _) = self.topics.log(name, partition)?;
         let end = if read_committed { log.stable_offset() } else { log.end_offset() };
         let found = match time {
             LATEST => return Ok((end, NONE)),
@@ -104,8 +103,7 @@ impl Broker {
                 .map(|asked| {
                     let response = EpochEndOffset::default().with_partition(asked.partition);
                     let end = check_leader_epoch(asked.current_leader_epoch).and_then(|()| {
-                        let topic = self.topics.get_mut(&topic.topic).ok_or(ResponseError::UnknownTopicOrPartition)?;
-                        let (log, _) = topic.log(asked.partition).ok_or(ResponseError::UnknownTopicOrPartition)?;
+                        let (log, _) = self.topics.log(&topic.topic, asked.partition)?;
                         Ok(log.end_offset())
                     });
                     match end {
@@ -188,10 +186,9 @@ impl Broker {
             let mut partitions = Vec::new();
             for index in topic.partition_indexes {
                 let response = PartitionResponse::default().with_partition_index(index);
-                let log = self.topics.get_mut(&topic.name).and_then(|topic| topic.log(index));
-                partitions.push(match log {
-                    None => response.with_error_code(code(ResponseError::UnknownTopicOrPartition)),
-                    Some((log, _)) => {
+                partitions.push(match self.topics.log(&topic.name, index) {
+                    Err(error) => response.with_error_code(code(error)),
+                    Ok((log, _)) => {
                         let producers = log
                             .producers()
                             .map(|(id, producer)| {

@@ -107,6 +107,16 @@ impl Topics {
         self.by_name.get_mut(name)
     }
 
+    /// The log of a partition with the config it is kept by.
+    pub(super) fn log(
+        &mut self,
+        name: &str,
+        partition: i32,
+    ) -> Result<(&mut PartitionLog, &TopicConfig), ResponseError> {
+        let topic = self.by_name.get_mut(name);
+        topic.and_then(|topic| topic.log(partition)).ok_or(ResponseError::UnknownTopicOrPartition)
+    }
+
     pub(super) fn by_id(&self, id: Uuid) -> Option<&Topic> {
         self.by_name.get(self.names.get(&id)?)
     }

@@ -28,7 +28,7 @@ use kurier_kafka::batch::{BatchHeader, MarkerKind};
 
 use super::{Broker, code};
 use crate::groups::{Committer, result_code};
-use crate::journal::{CommittedOffset, Entry, TransactionEntry};
+use crate::journal::{Entry, TransactionEntry};
 
 /// The last epoch that is given out; after it comes a new producer id.
 const LAST_EPOCH: i16 = i16::MAX - 1;
@@ -341,19 +341,11 @@ impl Broker {
         let mut results = Vec::new();
         for topic in request.topics {
             for partition in topic.partitions {
-                let metadata = partition.committed_metadata.map(|text| text.to_string()).unwrap_or_default();
                 let index = partition.partition_index;
-                let result = allowed.and_then(|()| self.check_committed(&topic.name, index, &metadata));
-                if result.is_ok() {
-                    accepted.push(CommittedOffset {
-                        topic: topic.name.to_string(),
-                        partition: index,
-                        offset: partition.committed_offset,
-                        leader_epoch: partition.committed_leader_epoch,
-                        metadata,
-                        committed_ms: self.now.unix_ms,
-                    });
-                }
+                let (offset, epoch) = (partition.committed_offset, partition.committed_leader_epoch);
+                let metadata = partition.committed_metadata;
+                let checked = allowed.and_then(|()| self.checked_offset(&topic.name, index, (offset, epoch), metadata));
+                let result = checked.map(|offset| accepted.push(offset));
                 results.push((topic.name.clone(), index, result));
             }
         }
