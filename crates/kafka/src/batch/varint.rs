@@ -47,51 +47,37 @@ impl<'a> Cursor<'a> {
 
     #[inline]
     pub(super) fn varint(&mut self) -> Option<i32> {
-        let (&byte, rest) = self.rest.split_first()?;
-        if byte < 0x80 {
-            self.rest = rest;
-            return Some(unzigzag(u32::from(byte)));
-        }
-        self.varint_slow()
-    }
-
-    fn varint_slow(&mut self) -> Option<i32> {
-        let mut value = 0u32;
-        for (index, &byte) in self.rest.iter().take(MAX_VARINT).enumerate() {
-            value |= u32::from(byte & 0x7f) << (7 * index);
-            if byte < 0x80 {
-                // The fifth byte holds the last four bits; more would be lost in silence.
-                if index == MAX_VARINT - 1 && byte > 0x0f {
-                    return None;
-                }
-                self.rest = &self.rest[index + 1..];
-                return Some(unzigzag(value));
-            }
-        }
-        None
+        // A value of 32 bits has no more than its last four in the fifth byte.
+        self.unsigned::<MAX_VARINT, 0x0f>().map(|value| unzigzag(value as u32))
     }
 
     #[inline]
     pub(super) fn varlong(&mut self) -> Option<i64> {
+        // Nor has one of 64 more than one in the tenth.
+        self.unsigned::<MAX_VARLONG, 0x01>().map(unzigzag64)
+    }
+
+    #[inline]
+    fn unsigned<const MAX_LEN: usize, const LAST: u8>(&mut self) -> Option<u64> {
         let (&byte, rest) = self.rest.split_first()?;
         if byte < 0x80 {
             self.rest = rest;
-            return Some(unzigzag64(u64::from(byte)));
+            return Some(u64::from(byte));
         }
-        self.varlong_slow()
+        self.unsigned_slow::<MAX_LEN, LAST>()
     }
 
-    fn varlong_slow(&mut self) -> Option<i64> {
+    fn unsigned_slow<const MAX_LEN: usize, const LAST: u8>(&mut self) -> Option<u64> {
         let mut value = 0u64;
-        for (index, &byte) in self.rest.iter().take(MAX_VARLONG).enumerate() {
+        for (index, &byte) in self.rest.iter().take(MAX_LEN).enumerate() {
             value |= u64::from(byte & 0x7f) << (7 * index);
             if byte < 0x80 {
-                // The tenth byte holds one bit.
-                if index == MAX_VARLONG - 1 && byte > 1 {
+                // What does not fit would be lost in silence.
+                if index == MAX_LEN - 1 && byte > LAST {
                     return None;
                 }
                 self.rest = &self.rest[index + 1..];
-                return Some(unzigzag64(value));
+                return Some(value);
             }
         }
         None
@@ -143,21 +129,17 @@ pub(super) fn varlong_size(value: i64) -> usize {
 /// Writes `value` at the start of `out` and returns the bytes used. `out` must have room for [`MAX_VARINT`] bytes.
 #[inline]
 pub(super) fn put_varint(out: &mut [u8], value: i32) -> usize {
-    let mut rest = zigzag(value);
-    let mut index = 0;
-    while rest >= 0x80 {
-        out[index] = rest as u8 | 0x80;
-        rest >>= 7;
-        index += 1;
-    }
-    out[index] = rest as u8;
-    index + 1
+    put(out, u64::from(zigzag(value)))
 }
 
 /// Writes `value` at the start of `out` and returns the bytes used. `out` must have room for [`MAX_VARLONG`] bytes.
 #[inline]
 pub(super) fn put_varlong(out: &mut [u8], value: i64) -> usize {
-    let mut rest = zigzag64(value);
+    put(out, zigzag64(value))
+}
+
+#[inline]
+fn put(out: &mut [u8], mut rest: u64) -> usize {
     let mut index = 0;
     while rest >= 0x80 {
         out[index] = rest as u8 | 0x80;
