@@ -10,7 +10,9 @@ use async_trait::async_trait;
 use kurier_api::ConnectError;
 use kurier_api::config::{ConfigDef, Props};
 use kurier_api::data::Value;
-use kurier_api::plugin::{Connector, ConnectorContext, Descriptor, Offsets, Sink, SinkTask, SinkTaskContext, blocking};
+use kurier_api::plugin::{
+    Connector, ConnectorContext, Descriptor, Offsets, SameTasks, Sink, SinkTask, SinkTaskContext, blocking,
+};
 use kurier_api::record::{SinkRecord, TopicPartition};
 use std::io::Write as _;
 use std::sync::Arc;
@@ -43,7 +45,7 @@ impl Sink for FileStreamSink {
         _context: Arc<dyn ConnectorContext>,
     ) -> Result<Box<dyn Connector>, ConnectError> {
         SinkSettings::parse(&self.config, props)?;
-        Ok(Box::new(SameTasks { props: props.clone() }))
+        Ok(SameTasks::as_allowed(props))
     }
 
     async fn start_task(
@@ -65,18 +67,6 @@ impl Sink for FileStreamSink {
         _offsets: &[(TopicPartition, Option<i64>)],
     ) -> Result<bool, ConnectError> {
         Ok(true)
-    }
-}
-
-/// The running connector: as many tasks as are allowed, all with the connector's own settings.
-struct SameTasks {
-    props: Props,
-}
-
-#[async_trait]
-impl Connector for SameTasks {
-    async fn task_configs(&mut self, max: usize) -> Result<Vec<Props>, ConnectError> {
-        Ok(vec![self.props.clone(); max])
     }
 }
 

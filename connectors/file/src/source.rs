@@ -11,7 +11,7 @@ use kurier_api::ConnectError;
 use kurier_api::config::{ConfigDef, Props};
 use kurier_api::data::{Map, Schema, SchemaAndValue, SchemaRef, Text, Value};
 use kurier_api::plugin::{
-    Connector, ConnectorContext, Descriptor, ExactlyOnceSupport, Source, SourceTask, SourceTaskContext,
+    Connector, ConnectorContext, Descriptor, ExactlyOnceSupport, SameTasks, Source, SourceTask, SourceTaskContext,
 };
 use kurier_api::record::{Headers, Record, SourceOffset, SourcePartition, SourceRecord};
 use std::sync::Arc;
@@ -55,7 +55,7 @@ impl Source for FileStreamSource {
         let settings = SourceSettings::parse(&self.config, props)?;
         let from = if settings.file.is_empty() { "stdin" } else { &settings.file };
         info!("Starting file source connector reading from {from}");
-        Ok(Box::new(OneTask { props: props.clone() }))
+        Ok(SameTasks::one(props))
     }
 
     async fn start_task(
@@ -138,18 +138,6 @@ fn source_partition(file: &str) -> SourcePartition {
     let mut partition = Map::hash();
     partition.insert(FILENAME, if file.is_empty() { Value::Null } else { Value::text(file) });
     Arc::new(partition)
-}
-
-/// The running connector: one task, with the connector's own settings.
-struct OneTask {
-    props: Props,
-}
-
-#[async_trait]
-impl Connector for OneTask {
-    async fn task_configs(&mut self, _max: usize) -> Result<Vec<Props>, ConnectError> {
-        Ok(vec![self.props.clone()])
-    }
 }
 
 /// The running task. Reads are of what is there already, so it needs no thread of its own.

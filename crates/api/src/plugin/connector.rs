@@ -64,6 +64,32 @@ pub trait Connector: Send {
     }
 }
 
+/// A running connector that has nothing to decide: its tasks get its own settings.
+#[derive(Clone, Debug)]
+pub struct SameTasks {
+    props: Props,
+    most: usize,
+}
+
+impl SameTasks {
+    /// One task, however many are allowed: for what cannot be shared.
+    pub fn one(props: &Props) -> Box<dyn Connector> {
+        Box::new(Self { props: props.clone(), most: 1 })
+    }
+
+    /// As many tasks as are allowed: for sinks, whose tasks share the partitions of their topics.
+    pub fn as_allowed(props: &Props) -> Box<dyn Connector> {
+        Box::new(Self { props: props.clone(), most: usize::MAX })
+    }
+}
+
+#[async_trait]
+impl Connector for SameTasks {
+    async fn task_configs(&mut self, max: usize) -> Result<Vec<Props>, ConnectError> {
+        Ok(vec![self.props.clone(); max.min(self.most)])
+    }
+}
+
 /// What a connector may ask of the worker.
 #[async_trait]
 pub trait ConnectorContext: Send + Sync {

@@ -11,7 +11,9 @@ mod sink;
 mod source;
 mod stage;
 
-pub use connector::{Connector, ConnectorContext, Descriptor, ExactlyOnceSupport, PluginKind, TransactionBoundaries};
+pub use connector::{
+    Connector, ConnectorContext, Descriptor, ExactlyOnceSupport, PluginKind, SameTasks, TransactionBoundaries,
+};
 pub use groups::group_partitions;
 pub use sink::{ErrantRecordReporter, Offsets, Sink, SinkTask, SinkTaskContext};
 pub use source::{AckedRecord, Source, SourceOffsets, SourceTask, SourceTaskContext};

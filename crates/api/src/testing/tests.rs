@@ -39,15 +39,6 @@ impl Memory {
     }
 }
 
-struct OneTask(Props);
-
-#[async_trait]
-impl Connector for OneTask {
-    async fn task_configs(&mut self, _max: usize) -> Result<Vec<Props>, ConnectError> {
-        Ok(vec![self.0.clone()])
-    }
-}
-
 #[async_trait]
 impl Source for Memory {
     fn descriptor(&self) -> Descriptor {
@@ -63,7 +54,7 @@ impl Source for Memory {
         props: &Props,
         _context: Arc<dyn ConnectorContext>,
     ) -> Result<Box<dyn Connector>, ConnectError> {
-        Ok(Box::new(OneTask(props.clone())))
+        Ok(SameTasks::one(props))
     }
 
     async fn start_task(
@@ -99,7 +90,7 @@ impl Sink for Memory {
         props: &Props,
         _context: Arc<dyn ConnectorContext>,
     ) -> Result<Box<dyn Connector>, ConnectError> {
-        Ok(Box::new(OneTask(props.clone())))
+        Ok(SameTasks::one(props))
     }
 
     async fn start_task(

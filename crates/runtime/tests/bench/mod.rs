@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use kurier_api::config::{ConfigDef, Props};
 use kurier_api::data::{Map, Value};
 use kurier_api::plugin::{
-    Connector, ConnectorContext, Descriptor, Offsets, Sink, SinkTask, SinkTaskContext, Source, SourceTask,
+    Connector, ConnectorContext, Descriptor, Offsets, SameTasks, Sink, SinkTask, SinkTaskContext, Source, SourceTask,
     SourceTaskContext,
 };
 use kurier_api::{ConnectError, SinkRecord, SourceRecord, TopicPartition};
@@ -40,15 +40,6 @@ struct NumbersTask {
     next: i64,
 }
 
-struct OneTask(Props);
-
-#[async_trait]
-impl Connector for OneTask {
-    async fn task_configs(&mut self, max: usize) -> Result<Vec<Props>, ConnectError> {
-        Ok(vec![self.0.clone(); max])
-    }
-}
-
 fn map(key: &str, value: i64) -> Arc<Map> {
     let mut map = Map::hash();
     map.insert(Value::text(key), Value::I64(value));
@@ -70,7 +61,7 @@ impl Source for Numbers {
         props: &Props,
         _context: Arc<dyn ConnectorContext>,
     ) -> Result<Box<dyn Connector>, ConnectError> {
-        Ok(Box::new(OneTask(props.clone())))
+        Ok(SameTasks::as_allowed(props))
     }
 
     async fn start_task(
@@ -150,7 +141,7 @@ impl Sink for Collect {
         props: &Props,
         _context: Arc<dyn ConnectorContext>,
     ) -> Result<Box<dyn Connector>, ConnectError> {
-        Ok(Box::new(OneTask(props.clone())))
+        Ok(SameTasks::as_allowed(props))
     }
 
     async fn start_task(
