@@ -21,6 +21,7 @@ use kafka_protocol::messages::{RequestKind, ResponseKind};
 use kafka_protocol::protocol::StrBytes;
 use parking_lot::Mutex;
 
+use crate::backoff::Backoff;
 use crate::config::Keys;
 use crate::error::KafkaError;
 use crate::group::Coordinator;
@@ -34,8 +35,6 @@ pub use topics::{PartitionDescription, TopicDescription, TopicListing};
 
 /// What became of each of the things that a call named.
 pub type Outcomes<K, T> = BTreeMap<K, Result<T, KafkaError>>;
-/// Beyond this many failures the wait no longer grows.
-const MAX_DOUBLINGS: u32 = 16;
 
 /// Settings of an admin client, parsed. The keys are those of Java's `AdminClientConfig`.
 #[derive(Clone, Debug)]
@@ -130,7 +129,8 @@ impl Admin {
     /// The time that a call has.
     fn patience(&self, what: impl Into<String>) -> Patience<'_> {
         let deadline = Instant::now() + self.config.api_timeout;
-        Patience { admin: self, what: what.into(), deadline, failures: 0 }
+        let backoff = Backoff::new(self.config.retry_backoff, self.config.retry_backoff_max);
+        Patience { admin: self, what: what.into(), deadline, backoff }
     }
 
     fn timeout_ms(&self) -> i32 {
@@ -143,7 +143,7 @@ struct Patience<'a> {
     admin: &'a Admin,
     what: String,
     deadline: Instant,
-    failures: u32,
+    backoff: Backoff,
 }
 
 /// Why one try came to nothing.
@@ -175,9 +175,7 @@ impl Patience<'_> {
     /// Waits for the next try; the error of the call if there is none.
     async fn wait(&mut self, failure: Failure) -> Result<(), AdminError> {
         let config = &self.admin.config;
-        let backoff = config.retry_backoff.saturating_mul(1 << self.failures.min(MAX_DOUBLINGS));
-        let backoff = backoff.min(config.retry_backoff_max.max(config.retry_backoff));
-        self.failures = self.failures.saturating_add(1);
+        let backoff = self.backoff.fail();
         let is_over = Instant::now() + backoff >= self.deadline;
         match failure {
             Failure::Refused(error) if is_over || !error.retriable => {

@@ -5,6 +5,7 @@
 //! [`net`] for connections, at [`config`] for settings and at [`producer`] for the path of a record.
 
 pub mod admin;
+mod backoff;
 pub mod batch;
 pub mod config;
 pub mod consumer;

@@ -2,8 +2,6 @@
 //!
 //! Known until a request to it fails or is told that it moved; then looked for again, with a back-off, as long as somebody needs it.
 
-use std::time::Duration;
-
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::{FindCoordinatorRequest, FindCoordinatorResponse};
 use kafka_protocol::protocol::StrBytes;
@@ -59,31 +57,6 @@ pub(super) fn answer(group_id: &str, response: &FindCoordinatorResponse) -> Foun
     }
 }
 
-/// Grows from the first wait to the longest, doubling; an answer starts it again.
-#[derive(Clone, Debug)]
-pub(crate) struct Backoff {
-    first: Duration,
-    longest: Duration,
-    failures: u32,
-}
-
-impl Backoff {
-    pub(crate) fn new(first: Duration, longest: Duration) -> Self {
-        Self { first, longest: longest.max(first), failures: 0 }
-    }
-
-    /// The wait after one more failure.
-    pub(crate) fn fail(&mut self) -> Duration {
-        let wait = self.first.saturating_mul(1 << self.failures.min(16)).min(self.longest);
-        self.failures = self.failures.saturating_add(1);
-        wait
-    }
-
-    pub(crate) fn reset(&mut self) {
-        self.failures = 0;
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use kafka_protocol::messages::BrokerId;
@@ -119,14 +92,5 @@ mod tests {
         for (response, expected) in cases {
             assert_eq!(answer("g", &response), expected, "{response:?}");
         }
-    }
-
-    #[test]
-    fn waits_double_up_to_the_longest() {
-        let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_millis(1_000));
-        let waits: Vec<_> = (0..6).map(|_| backoff.fail().as_millis()).collect();
-        assert_eq!(waits, [100, 200, 400, 800, 1_000, 1_000]);
-        backoff.reset();
-        assert_eq!(backoff.fail().as_millis(), 100);
     }
 }

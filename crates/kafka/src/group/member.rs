@@ -14,7 +14,8 @@ use kafka_protocol::messages::{
 use kafka_protocol::protocol::StrBytes;
 
 use super::Coordinator;
-use super::coordinator::{self, Backoff, Found};
+use super::coordinator::{self, Found};
+use crate::backoff::Backoff;
 
 /// Generation of a member that has none.
 const NO_GENERATION: i32 = -1;

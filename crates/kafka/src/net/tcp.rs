@@ -24,6 +24,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::{Broker, Target, Transport, TransportError};
+use crate::backoff::backoff;
 use crate::wire::{FrameReader, WireError, correlation_id, decode_response_kind, encode_request_kind};
 
 /// Longest answer that is taken. Memory is used as bytes arrive, not as they are announced.
@@ -232,9 +233,9 @@ impl Inner {
             }
             tracing::warn!(host = address.0, port = address.1, error = %last, "cannot connect to a broker");
         }
-        let wait = settings.reconnect_backoff.saturating_mul(1 << place.failures.min(16));
+        let wait = backoff(settings.reconnect_backoff, settings.reconnect_backoff_max, place.failures);
         place.failures = place.failures.saturating_add(1);
-        place.not_before = Some(Instant::now() + spread(wait.min(settings.reconnect_backoff_max)));
+        place.not_before = Some(Instant::now() + spread(wait).min(settings.reconnect_backoff_max));
         Err(last)
     }
 }

@@ -22,12 +22,10 @@ use crate::group::Unanswered;
 
 /// Replica id of a consumer.
 const CONSUMER: BrokerId = BrokerId(-1);
-/// Beyond this many failures the wait no longer grows.
-const MAX_DOUBLINGS: u32 = 16;
 
 /// The wait after `failures` failures before the one at hand.
 pub(super) fn backoff(settings: &Settings, failures: u32) -> Duration {
-    settings.retry_backoff.saturating_mul(1 << failures.min(MAX_DOUBLINGS)).min(settings.retry_backoff_max)
+    crate::backoff::backoff(settings.retry_backoff, settings.retry_backoff_max, failures)
 }
 
 /// Topics, partitions and leaders.

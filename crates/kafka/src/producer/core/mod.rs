@@ -34,8 +34,6 @@ use crate::net::{Broker, Target};
 const MAX_PLAIN_BACKLOG: usize = 1 << 20;
 /// Most bytes that a batch takes before there are records for them.
 const MAX_FIRST_ALLOCATION: usize = 1 << 20;
-/// Beyond this many failures the wait no longer grows.
-const MAX_DOUBLINGS: u32 = 16;
 
 /// What happens to a producer.
 #[derive(Clone, Debug)]
@@ -431,8 +429,7 @@ impl ProducerCore {
     }
 
     fn backoff(&self, failures: u32) -> Duration {
-        let wait = self.settings.retry_backoff.saturating_mul(1 << failures.min(MAX_DOUBLINGS));
-        wait.min(self.settings.retry_backoff_max)
+        crate::backoff::backoff(self.settings.retry_backoff, self.settings.retry_backoff_max, failures)
     }
 }
 
