@@ -1,7 +1,6 @@
 //! The predicates of Apache Kafka, by the names of their Java classes.
 
 use crate::converters::VERSION;
-use crate::transforms::valid_regex;
 use kurier_api::ConnectError;
 use kurier_api::config::{ConfigDef, Key, ParsedConfig, Props, Type, Validator};
 use kurier_api::plugin::{Descriptor, Predicate, PredicateType};
@@ -51,7 +50,7 @@ pub fn predicates() -> impl Iterator<Item = Arc<dyn PredicateType>> {
             class: "org.apache.kafka.connect.transforms.predicates.TopicNameMatches",
             config: ConfigDef::new().define(
                 Key::new("pattern", Type::String)
-                    .validator(Validator::All(vec![Validator::NonEmptyString, valid_regex()]))
+                    .validator(Validator::All(vec![Validator::NonEmptyString, Validator::regex()]))
                     .doc("Regular expression that the whole topic has to match."),
             ),
             make: |config| {

@@ -11,7 +11,8 @@ use kurier_builtin::converters::{converters, header_converters};
 use kurier_builtin::predicates::predicates;
 use kurier_builtin::transforms::transforms;
 use kurier_connector_file::{FileStreamSink, FileStreamSource};
-use kurier_runtime::config::{connector, standalone};
+use kurier_runtime::config::connector::{self, Offers};
+use kurier_runtime::config::standalone;
 use serde_json::{Value as Json, json};
 
 /// Makes the call of a case; [`Answer::NotThere`] where there is no such class or operation.
@@ -36,9 +37,9 @@ pub fn run(_suite: &Suite, case: &Case) -> Result<Answer> {
 /// What a class declares.
 fn definition(class: &str) -> Option<ConfigDef> {
     match class.strip_prefix("org.apache.kafka.connect.runtime.") {
-        Some("ConnectorConfig") => return Some(connector::connector(registry())),
-        Some("SourceConnectorConfig") => return Some(connector::source(registry(), None)),
-        Some("SinkConnectorConfig") => return Some(connector::sink(registry(), None)),
+        Some("ConnectorConfig") => return Some(connector::common(registry(), Offers::Nothing)),
+        Some("SourceConnectorConfig") => return Some(connector::source(registry(), Offers::Nothing)),
+        Some("SinkConnectorConfig") => return Some(connector::sink(registry(), Offers::Nothing)),
         Some("standalone.StandaloneConfig") => return Some(standalone::definition().clone()),
         _ => {}
     }

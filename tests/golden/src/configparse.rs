@@ -76,7 +76,7 @@ fn validator(name: &str) -> Result<Validator> {
             Setting::Text(text) if text == "bad" => Err(invalid(name, value, "no")),
             _ => Ok(()),
         }),
-        "RegexValidator" => kurier_builtin::transforms::valid_regex(),
+        "RegexValidator" => Validator::regex(),
         other => bail!("unknown validator {other}"),
     })
 }

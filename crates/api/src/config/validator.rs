@@ -2,6 +2,7 @@
 
 use super::setting::{Setting, invalid};
 use crate::error::ConnectError;
+use crate::regex::JavaRegex;
 use std::fmt;
 use std::sync::Arc;
 
@@ -100,6 +101,20 @@ impl Validator {
         check: impl Fn(&str, &Setting) -> Result<(), ConnectError> + Send + Sync + 'static,
     ) -> Self {
         Self::Custom(text.into(), Arc::new(check))
+    }
+
+    /// Java's `RegexValidator`. What is wrong is said in words of our own, but for null, which Java does not foresee either.
+    pub fn regex() -> Self {
+        Self::custom("valid regex", |name, value| {
+            let problem = match value {
+                Setting::Null => "Cannot invoke \"String.isEmpty()\" because \"this.pattern\" is null".to_owned(),
+                _ => match JavaRegex::new(&value.to_string()) {
+                    Ok(_) => return Ok(()),
+                    Err(problem) => problem,
+                },
+            };
+            Err(invalid(name, value, &format!("Invalid regex: {problem}")))
+        })
     }
 
     /// Checks a value.

@@ -20,4 +20,3 @@ mod side;
 mod value_to_key;
 
 pub use kind::{BuiltinTransform, transforms};
-pub use regex_router::valid_regex;

@@ -16,7 +16,7 @@ pub(super) fn config() -> ConfigDef {
     ConfigDef::new()
         .define(
             Key::new("regex", Type::String)
-                .validator(valid_regex())
+                .validator(Validator::regex())
                 .importance(Importance::High)
                 .doc("Regular expression that the whole topic has to match."),
         )
@@ -25,15 +25,6 @@ pub(super) fn config() -> ConfigDef {
                 .importance(Importance::High)
                 .doc("New topic; `$1` and `${name}` stand for groups."),
         )
-}
-
-/// Java's `RegexValidator`. What is wrong is said in words of our own.
-pub fn valid_regex() -> Validator {
-    Validator::custom("valid regex", |name, value| {
-        JavaRegex::new(&value.to_string())
-            .map(drop)
-            .map_err(|error| invalid(name, value, &format!("Invalid regex: {error}")))
-    })
 }
 
 pub(super) fn make(config: &ParsedConfig, _side: Side) -> Result<Box<dyn Transform>, ConnectError> {

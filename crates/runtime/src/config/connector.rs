@@ -1,27 +1,28 @@
 //! The settings that every connector has: Java's `ConnectorConfig`, `SourceConnectorConfig`, `SinkConnectorConfig`.
 
 use super::classes::concrete;
+use super::versions::VersionRange;
 use crate::registry::Registry;
 use kurier_api::ConnectError;
 use kurier_api::config::{ConfigDef, Importance, Key, Parsed, Recommender, Setting, Type, Validator, Width, invalid};
 use kurier_api::plugin::PluginKind;
 use std::collections::BTreeSet;
 
-/// Offers the installed classes of a kind.
-struct Classes(Vec<String>);
-
-impl Recommender for Classes {
-    fn valid_values(&self, _name: &str, _parsed: &Parsed) -> Result<Vec<Setting>, ConnectError> {
-        Ok(self.0.iter().map(|class| Setting::Class(class.clone())).collect())
-    }
+/// What definitions offer beside what they check.
+#[derive(Clone, Copy, Debug)]
+pub enum Offers<'a> {
+    /// Nothing: the definition by itself. Java's `configDef()`.
+    Nothing,
+    /// The installed plugins, and the version of the connector if it is known. Java's `enrichedConfigDef()`.
+    Installed(Option<&'a str>),
 }
 
-/// Offers the versions of what is in use.
-struct Versions(Vec<String>);
+/// Offers these values.
+struct Offer(Vec<Setting>);
 
-impl Recommender for Versions {
+impl Recommender for Offer {
     fn valid_values(&self, _name: &str, _parsed: &Parsed) -> Result<Vec<Setting>, ConnectError> {
-        Ok(self.0.iter().map(|version| Setting::Text(version.clone())).collect())
+        Ok(self.0.clone())
     }
 }
 
@@ -42,13 +43,16 @@ fn unique_elements(text: &str) -> Validator {
 /// What is installed, as the definitions show it.
 struct Shown<'a> {
     registry: &'a Registry,
-    /// The version of the connector's plugin, if it is known.
-    connector_version: Option<&'a str>,
+    offers: Offers<'a>,
 }
 
 impl Shown<'_> {
-    fn classes(&self, kind: PluginKind) -> Classes {
-        Classes(self.registry.classes(kind).into_iter().map(str::to_owned).collect())
+    fn classes(&self, kind: PluginKind) -> Offer {
+        let classes = match self.offers {
+            Offers::Nothing => Vec::new(),
+            Offers::Installed(_) => self.registry.classes(kind),
+        };
+        Offer(classes.into_iter().map(|class| Setting::Class(class.to_owned())).collect())
     }
 
     fn converter(&self, key: &str, display: &str, order: i32, kind: PluginKind) -> [Key; 2] {
@@ -66,7 +70,7 @@ impl Shown<'_> {
         let version = Key::new(format!("{key}.plugin.version"), Type::String)
             .default_null()
             .validator(plugin_version())
-            .recommender(Versions(Vec::new()))
+            .recommender(Offer(Vec::new()))
             .importance(Importance::Low)
             .group("Common", order + 1)
             .width(Width::Short)
@@ -77,11 +81,15 @@ impl Shown<'_> {
 
     fn common(&self) -> ConfigDef {
         let mut version = Key::new("connector.plugin.version", Type::String);
-        version = match self.connector_version {
+        let known = match self.offers {
+            Offers::Installed(known) => known,
+            Offers::Nothing => None,
+        };
+        version = match known {
             Some(known) => version.default(known),
             None => version.default_null(),
         };
-        let versions = self.connector_version.map(str::to_owned).into_iter().collect();
+        let versions = known.map(Setting::from).into_iter().collect();
         let def = ConfigDef::new()
             .define(
                 Key::new("name", Type::String)
@@ -103,7 +111,7 @@ impl Shown<'_> {
             .define(
                 version
                     .validator(plugin_version())
-                    .recommender(Versions(versions))
+                    .recommender(Offer(versions))
                     .importance(Importance::Medium)
                     .group("Common", 3)
                     .width(Width::Medium)
@@ -227,17 +235,21 @@ fn error_handling(def: ConfigDef) -> ConfigDef {
 }
 
 fn plugin_version() -> Validator {
-    Validator::custom("org.apache.kafka.connect.runtime.ConnectorConfig$PluginVersionValidator", |_, _| Ok(()))
+    Validator::custom("org.apache.kafka.connect.runtime.ConnectorConfig$PluginVersionValidator", |_, value| match value
+    {
+        Setting::Text(version) => VersionRange::wanted(Some(version)).map(drop),
+        _ => Ok(()),
+    })
 }
 
 /// Java's `ConnectorConfig`.
-pub fn connector(registry: &Registry) -> ConfigDef {
-    error_handling(Shown { registry, connector_version: None }.common())
+pub fn common(registry: &Registry, offers: Offers<'_>) -> ConfigDef {
+    error_handling(Shown { registry, offers }.common())
 }
 
 /// Java's `SourceConnectorConfig`.
-pub fn source(registry: &Registry, version: Option<&str>) -> ConfigDef {
-    error_handling(Shown { registry, connector_version: version }.common())
+pub fn source(registry: &Registry, offers: Offers<'_>) -> ConfigDef {
+    common(registry, offers)
         .define(
             Key::new("topic.creation.groups", Type::List)
                 .default("")
@@ -299,9 +311,9 @@ pub fn source(registry: &Registry, version: Option<&str>) -> ConfigDef {
         )
 }
 
-/// Java's `SinkConnectorConfig`. `valid_regex` checks a Java regular expression.
-pub fn sink(registry: &Registry, version: Option<&str>) -> ConfigDef {
-    error_handling(Shown { registry, connector_version: version }.common())
+/// Java's `SinkConnectorConfig`.
+pub fn sink(registry: &Registry, offers: Offers<'_>) -> ConfigDef {
+    common(registry, offers)
         .define(
             Key::new("topics", Type::List)
                 .default("")
@@ -315,7 +327,7 @@ pub fn sink(registry: &Registry, version: Option<&str>) -> ConfigDef {
         .define(
             Key::new("topics.regex", Type::String)
                 .default("")
-                .validator(Validator::custom("valid regex", |_, _| Ok(())))
+                .validator(Validator::regex())
                 .importance(Importance::High)
                 .group("Common", 4)
                 .width(Width::Long)

@@ -2,8 +2,10 @@
 
 pub mod classes;
 pub mod connector;
+pub mod enrich;
 pub mod policy;
 pub mod rest;
 pub mod ssl;
 pub mod standalone;
+pub mod versions;
 pub mod worker;

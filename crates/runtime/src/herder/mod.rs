@@ -19,7 +19,6 @@ mod step;
 mod tasks;
 mod units;
 mod validate;
-mod versions;
 
 pub use connector_files::{ConnectorFile, ConnectorFileError, create_connectors};
 pub use driver::{HerderParts, RunningHerder};

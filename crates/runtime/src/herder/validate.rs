@@ -3,17 +3,17 @@
 //! A plugin's own validation may block or panic; the driver runs this where that hurts nobody. Values that came from a config provider are shown as
 //! references, not as the secrets they stand for.
 
+use super::client_keys;
 use super::request::{ConfigInfo, ConfigInfos, ConfigKeyInfo, ConfigValueInfo, HerderError, RawConfig};
 use super::resolve::ConfigResolver;
-use super::{client_keys, versions};
-use crate::config::classes::{Installed, ensure_concrete};
-use crate::config::connector as definitions;
+use crate::config::classes::Installed;
+use crate::config::connector::{self as definitions, Offers};
+use crate::config::enrich::enrich;
 use crate::config::policy::{OverridePolicy, is_policy};
+use crate::config::versions::{VersionRange, ensure_installed};
 use crate::registry::{ConnectorPlugin, Registry};
 use kurier_api::ConnectError;
-use kurier_api::config::{
-    Classes, ConfigDef, ConfigValue, Key, Parsed, Props, Recommender, Setting, Type, Validator, parse_type,
-};
+use kurier_api::config::{Classes, ConfigDef, ConfigValue, Key, Parsed, Props, Recommender, Setting, parse_type};
 use kurier_api::plugin::PluginKind;
 use kurier_api::regex::JavaRegex;
 use std::any::Any;
@@ -52,13 +52,10 @@ pub(crate) fn plugin_config(
     let unknown = || HerderError::not_found(format!("Unknown plugin {plugin}."));
     let (class, own, framework) = if let Ok(connector) = registry.connector(plugin) {
         let descriptor = connector.descriptor();
+        let offers = Offers::Installed(Some(descriptor.version));
         let (own, framework) = match &connector {
-            ConnectorPlugin::Source(source) => {
-                (source.config().clone(), definitions::source(registry, Some(descriptor.version)))
-            }
-            ConnectorPlugin::Sink(sink) => {
-                (sink.config().clone(), definitions::sink(registry, Some(descriptor.version)))
-            }
+            ConnectorPlugin::Source(source) => (source.config().clone(), definitions::source(registry, offers)),
+            ConnectorPlugin::Sink(sink) => (sink.config().clone(), definitions::sink(registry, offers)),
         };
         (descriptor.class, own, Some(framework))
     } else if let Some((class, own)) = stage_config(registry, plugin) {
@@ -71,9 +68,9 @@ pub(crate) fn plugin_config(
     } else {
         return Err(unknown());
     };
-    if let Some(error) = version.and_then(|version| versions::missing(class, &registry.versions(class), version)) {
-        return Err(HerderError::bad_request(error));
-    }
+    VersionRange::wanted(version)
+        .and_then(|wanted| ensure_installed(class, &registry.versions(class), wanted.as_ref()))
+        .map_err(|error| HerderError::bad_request(error.message().unwrap_or_default()))?;
     let mut keys: Vec<ConfigKeyInfo> = own.keys().map(key_info).collect();
     for key in framework.iter().flat_map(ConfigDef::keys) {
         if own.key(&key.name).is_none() {
@@ -215,36 +212,28 @@ impl Validation {
             .collect();
         let props: Props = config.iter().filter_map(|(key, value)| Some((key.clone(), value.clone()?))).collect();
 
-        let mut definition = self.definition(&plugin, &props);
-        let mut alias_errors = Vec::new();
-        self.add_aliases(&mut definition, &props, &mut alias_errors)?;
+        let connector_class = plugin.descriptor().class;
+        let wanted = VersionRange::wanted(props.get("connector.plugin.version").map(String::as_str));
+        let wanted = wanted.map_err(|error| HerderError::bad_request(error.message().unwrap_or_default()))?;
+        let versions = self.registry.versions(connector_class);
+        if let Err(error) = ensure_installed(connector_class, &versions, wanted.as_ref()) {
+            return Ok(self.without_connector(class, &given, &props, &error));
+        }
+        let version = Offers::Installed(Some(plugin.descriptor().version));
+        let definition = match plugin {
+            ConnectorPlugin::Source(_) => definitions::source(&self.registry, version),
+            ConnectorPlugin::Sink(_) => definitions::sink(&self.registry, version),
+        };
+        let definition = enrich(&self.registry, &self.in_use(&definition, &props), &props, false)?;
         let mut values = Values::default();
         for value in definition.validate_given(&given, &Installed(&self.registry)) {
             values.put(value);
-        }
-        for (key, error) in alias_errors {
-            values.error(&key, error);
-        }
-        let connector_class = plugin.descriptor().class;
-        if let Some(wanted) = props.get("connector.plugin.version")
-            && let Some(error) = versions::missing(connector_class, &self.registry.versions(connector_class), wanted)
-        {
-            values.error("connector.class", error.clone());
-            values.error("connector.plugin.version", error);
-            // Java asks the connector no more.
-            let mut infos = self.assemble(class, &definition, &ConfigDef::new(), &mut values);
-            infos.error_count = count(&infos);
-            return Ok(infos);
         }
         self.check_converters(&props, &mut values);
         if let ConnectorPlugin::Sink(_) = plugin {
             check_topics(&props, &mut values)?;
         }
-        for (key, value) in &config {
-            if value.is_none() {
-                values.error(key, "Null value can not be supplied as the configuration value.");
-            }
-        }
+        refuse_nulls(&given, &mut values);
 
         let (own, checked) = match &plugin {
             ConnectorPlugin::Source(source) => (source.config().clone(), source.validate(&props).await),
@@ -273,13 +262,31 @@ impl Validation {
         Ok(infos)
     }
 
-    /// The framework's settings, with the worker's converters as defaults and the versions of what is in use.
-    fn definition(&self, plugin: &ConnectorPlugin, props: &Props) -> ConfigDef {
-        let version = Some(plugin.descriptor().version);
-        let bare = match plugin {
-            ConnectorPlugin::Source(_) => definitions::source(&self.registry, version),
-            ConnectorPlugin::Sink(_) => definitions::sink(&self.registry, version),
-        };
+    /// What is said of a config whose connector is not there in the wanted version: only of what every connector has.
+    fn without_connector(
+        &self,
+        class: &str,
+        given: &BTreeMap<String, Setting>,
+        props: &Props,
+        error: &ConnectError,
+    ) -> ConfigInfos {
+        let common = definitions::common(&self.registry, Offers::Installed(None));
+        let definition = self.in_use(&common, props);
+        let mut values = Values::default();
+        for value in definition.validate_given(given, &Installed(&self.registry)) {
+            values.put(value);
+        }
+        for key in ["connector.class", "connector.plugin.version"] {
+            values.error(key, error.message().unwrap_or_default());
+        }
+        refuse_nulls(given, &mut values);
+        let mut infos = self.assemble(class, &definition, &ConfigDef::new(), &mut values);
+        infos.error_count = count(&infos);
+        infos
+    }
+
+    /// A definition with the worker's converters as defaults and the versions of what is in use.
+    fn in_use(&self, bare: &ConfigDef, props: &Props) -> ConfigDef {
         bare.all_keys().fold(ConfigDef::new(), |def, key| {
             let key = key.clone();
             let in_use = |converter: &str| {
@@ -321,130 +328,15 @@ impl Validation {
                 continue; // What is wrong with the class is said already.
             }
             let version = format!("{key}.plugin.version");
-            if let Some(wanted) = props.get(&version)
-                && let Some(error) = versions::missing(class, &self.registry.versions(class), wanted)
+            // A version that cannot be read is said already.
+            if let Ok(wanted) = VersionRange::wanted(props.get(&version).map(String::as_str))
+                && let Err(error) = ensure_installed(class, &self.registry.versions(class), wanted.as_ref())
             {
-                values.error(key, error.clone());
-                values.error(&version, error);
-            }
-        }
-    }
-
-    /// Adds the settings of every transform and predicate, or what is wrong with its class.
-    fn add_aliases(
-        &self,
-        definition: &mut ConfigDef,
-        props: &Props,
-        errors: &mut Vec<(String, String)>,
-    ) -> Result<(), HerderError> {
-        for (list, group, kind) in [
-            ("transforms", "Transforms", PluginKind::Transformation),
-            ("predicates", "Predicates", PluginKind::Predicate),
-        ] {
-            let mut seen: Vec<&str> = Vec::new();
-            for alias in props.get(list).into_iter().flat_map(|text| aliases(text)) {
-                if seen.contains(&alias) {
-                    continue;
+                for key in [key, &version] {
+                    values.error(key, error.message().unwrap_or_default());
                 }
-                seen.push(alias);
-                self.add_alias(definition, props, errors, (list, alias, &format!("{group}: {alias}"), kind))?;
             }
         }
-        Ok(())
-    }
-
-    fn add_alias(
-        &self,
-        definition: &mut ConfigDef,
-        props: &Props,
-        errors: &mut Vec<(String, String)>,
-        (list, alias, group, kind): (&str, &str, &str, PluginKind),
-    ) -> Result<(), HerderError> {
-        let prefix = format!("{list}.{alias}.");
-        let type_key = format!("{prefix}type");
-        let class = props.get(&type_key).map(|class| class.trim());
-        let found = class.and_then(|class| match kind {
-            PluginKind::Transformation => self.registry.transform(class).map(|p| p.config().clone()),
-            _ => self.registry.predicate(class).map(|p| p.config().clone()),
-        });
-        let mut order = 0;
-        let mut add = |key: Key, definition: &mut ConfigDef| -> Result<(), ConnectError> {
-            order += 1;
-            definition.try_define(key.group(group, order - 1))
-        };
-        let what = if kind == PluginKind::Transformation { "transformation" } else { "predicate" };
-        let classes = self.registry.classes(kind).into_iter().map(|class| Setting::Class(class.to_owned())).collect();
-        let version = found
-            .as_ref()
-            .and(class)
-            .and_then(|class| self.registry.versions(self.registry.class_of(class)).first().copied());
-        let mut version_of = Key::new(format!("{prefix}plugin.version"), Type::String)
-            .default_null()
-            .doc(format!("Version of the '{alias}' {what}."));
-        if let Some(version) = version {
-            version_of = version_of.default(version).recommender(Offer(vec![Setting::from(version)]));
-        }
-        add(
-            Key::new(&type_key, Type::Class)
-                .recommender(Offer(classes))
-                .doc(format!("Class for the '{alias}' {what}."))
-                .importance(high())
-                .width(long()),
-            definition,
-        )?;
-        add(version_of, definition)?;
-        let Some(own) = found else {
-            if let Some(class) = class.and_then(|class| Installed(&self.registry).find(class))
-                && let Err(problem) = ensure_concrete(&class, kind, &self.registry.classes(kind))
-            {
-                errors.push((type_key, problem.to_string()));
-            }
-            return Ok(());
-        };
-        let version_key = format!("{prefix}plugin.version");
-        if let (Some(class), Some(wanted)) = (class, props.get(&version_key)) {
-            let class = self.registry.class_of(class);
-            if let Some(error) = versions::missing(class, &self.registry.versions(class), wanted) {
-                errors.push((type_key.clone(), error.clone()));
-                errors.push((version_key, error));
-                return Ok(());
-            }
-        }
-        for key in own.all_keys() {
-            let mut key = key.clone();
-            let bare = std::mem::take(&mut key.name);
-            key.name = format!("{prefix}{bare}");
-            if let Some(own) = key.validator.take() {
-                // Java's embedded validators know a setting by its own name.
-                let text = own.to_string();
-                key = key.validator(Validator::custom(&text, move |_, value| own.ensure_valid(&bare, value)));
-            }
-            add(key, definition)?;
-        }
-        if kind == PluginKind::Transformation {
-            add(
-                Key::new(format!("{prefix}predicate"), Type::String)
-                    .default_null()
-                    .doc("Alias of the predicate that says to which records this applies."),
-                definition,
-            )?;
-            add(
-                Key::new(format!("{prefix}negate"), Type::Boolean)
-                    .default("false")
-                    .doc("Whether it applies to the records that do not meet the predicate."),
-                definition,
-            )?;
-            if props.contains_key(&format!("{prefix}negate")) && !props.contains_key(&format!("{prefix}predicate")) {
-                errors.push((
-                    type_key,
-                    format!(
-                        "Config '{prefix}negate' was provided but there is no config '{prefix}predicate' defining a predicate \
-                         to be negated."
-                    ),
-                ));
-            }
-        }
-        Ok(())
     }
 
     /// First values without a definition, then every definition in order: the framework's, then what only the connector defines.
@@ -530,18 +422,10 @@ impl Validation {
     }
 }
 
-fn high() -> kurier_api::config::Importance {
-    kurier_api::config::Importance::High
-}
-
-fn long() -> kurier_api::config::Width {
-    kurier_api::config::Width::Long
-}
-
-/// Aliases as Java splits them; an empty text has none.
-fn aliases(text: &str) -> impl Iterator<Item = &str> {
-    let text = text.trim();
-    (!text.is_empty()).then(|| text.split(',').map(str::trim)).into_iter().flatten()
+fn refuse_nulls(given: &BTreeMap<String, Setting>, values: &mut Values) {
+    for key in given.iter().filter(|(_, value)| value.is_null()).map(|(key, _)| key) {
+        values.error(key, "Null value can not be supplied as the configuration value.");
+    }
 }
 
 /// The clients whose overrides Java lists for a connector.

@@ -1,4 +1,5 @@
 use super::*;
+use kurier_api::config::Type;
 use async_trait::async_trait;
 use kurier_api::plugin::{
     ConfigProvider, ConfigProviderType, Connector, ConnectorContext, Descriptor, ProvidedConfig, Sink, SinkTask,
@@ -145,7 +146,11 @@ async fn everything_that_is_wrong_is_said_at_once() {
     check(
         source,
         &[("connector.plugin.version", Some("[1.0,2.0)")), ("table", None)],
-        &[&format!("connector.class: {version}"), &format!("connector.plugin.version: {version}")],
+        &[
+            "table: Null value can not be supplied as the configuration value.",
+            &format!("connector.class: {version}"),
+            &format!("connector.plugin.version: {version}"),
+        ],
     )
     .await;
     check(
