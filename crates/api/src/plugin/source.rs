@@ -146,6 +146,6 @@ pub trait SourceTaskContext: Send + Sync {
     async fn offsets(&self, partitions: &[SourcePartition]) -> Result<Vec<Option<SourceOffset>>, ConnectError>;
 
     /// Waits: the way for an asynchronous task to reach its poll deadline without knowing the worker's runtime. Returns early when the task is
-    /// asked to stop.
+    /// asked to stop, to pause or to go on.
     async fn sleep_until(&self, deadline: Instant);
 }

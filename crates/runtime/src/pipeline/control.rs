@@ -60,6 +60,10 @@ impl Activity {
         Self::Stopping,
     ];
 
+    fn of(shared: &Shared) -> Self {
+        Self::ALL[usize::from(shared.activity.load(Ordering::Relaxed)) % Self::ALL.len()]
+    }
+
     /// In words for the log: `in SourceTask.poll`.
     pub fn words(self) -> &'static str {
         match self {
@@ -141,7 +145,7 @@ impl Orders {
 
     /// What the task was doing when it last said so.
     pub fn activity(&self) -> Activity {
-        Activity::ALL[usize::from(self.shared.activity.load(Ordering::Relaxed)) % Activity::ALL.len()]
+        Activity::of(&self.shared)
     }
 }
 
@@ -173,20 +177,29 @@ impl Control {
 
     /// Waits for a while; false, and at once, if the task shall end.
     pub async fn wait(&self, duration: Duration) -> bool {
-        let timer = {
-            let _entered = self.shared.timers.enter();
-            tokio::time::sleep(duration)
-        };
         tokio::select! {
             biased;
             () = self.stopping() => false,
-            () = timer => true,
+            () = self.timer(duration) => true,
         }
     }
 
-    /// Waits until a time, or until the task shall end.
+    /// Waits until a time, or until the task shall do something else, which it then does at once.
     pub async fn wait_until(&self, deadline: Instant) {
-        self.wait(deadline.saturating_duration_since(Instant::now())).await;
+        let known = self.order();
+        if known == Order::Stop {
+            return;
+        }
+        tokio::select! {
+            biased;
+            _ = self.changed_from(known) => {}
+            () = self.timer(deadline.saturating_duration_since(Instant::now())) => {}
+        }
+    }
+
+    fn timer(&self, duration: Duration) -> tokio::time::Sleep {
+        let _entered = self.shared.timers.enter();
+        tokio::time::sleep(duration)
     }
 
     /// The right to commit, for as long as it is held; none if this life was abandoned.
@@ -208,6 +221,11 @@ impl Control {
             Some(closers) => closers.push(Box::new(close)),
             None => close(),
         }
+    }
+
+    /// What the task was doing when it last said so.
+    pub fn activity(&self) -> Activity {
+        Activity::of(&self.shared)
     }
 
     /// Says what the task is about to do.
@@ -242,6 +260,18 @@ mod tests {
         orders.give(Order::Run);
         assert!(!waiting.await.unwrap());
         assert!(control.is_stopping());
+    }
+
+    #[tokio::test]
+    async fn a_task_that_sleeps_hears_every_new_order() {
+        let (orders, control) = orders(Order::Run, Handle::current());
+        let far = Instant::now() + Duration::from_secs(3_600);
+        for order in [Order::Pause, Order::Run, Order::Stop] {
+            let (sleeping, giving) = (control.wait_until(far), async { orders.give(order) });
+            tokio::join!(sleeping, giving);
+            assert_eq!(control.order(), order);
+        }
+        control.wait_until(far).await;
     }
 
     #[tokio::test]
