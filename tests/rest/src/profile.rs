@@ -1,11 +1,11 @@
 //! The settings of the workers that the recorded cases speak to.
 
-/// Lines of `worker.properties` that every profile has.
+/// Lines of `worker.properties` that every profile has. Offsets are committed more often than in the recording, because many cases wait for them.
 pub const COMMON: &str = "key.converter=org.apache.kafka.connect.json.JsonConverter
 key.converter.schemas.enable=false
 value.converter=org.apache.kafka.connect.json.JsonConverter
 value.converter.schemas.enable=false
-offset.flush.interval.ms=1000
+offset.flush.interval.ms=100
 config.providers=file
 config.providers.file.class=org.apache.kafka.common.config.provider.FileConfigProvider
 ";

@@ -15,6 +15,8 @@ const WAIT: Duration = Duration::from_secs(15);
 const EVENTUALLY: Duration = Duration::from_secs(5);
 /// How the difference begins when a `wait_for` was in vain.
 const NOT_MET: &str = "wait_for not met";
+/// How it begins when a request succeeded or failed otherwise than in the recording.
+const OTHER_STATUS: &str = "/status: wanted";
 /// Between two looks.
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -76,10 +78,10 @@ impl Runner {
                 }
                 if !step["eventually"].as_bool().unwrap_or(false) || Instant::now() > end {
                     found.iter_mut().for_each(|text| *text = format!("{place}: {text}"));
-                    let waited = found.iter().any(|text| text.contains(NOT_MET));
+                    let vain = found.iter().any(|text| text.contains(NOT_MET) || text.contains(OTHER_STATUS));
                     bad.append(&mut found);
-                    if waited {
-                        // Whatever follows rests on what has not come.
+                    if vain {
+                        // Whatever follows rests on what has not come, and would be waited for.
                         return Ok(bad);
                     }
                     break;
@@ -183,7 +185,7 @@ impl Runner {
             }
         }
         if want["status"] != json!(answer.status) {
-            bad.push(format!("/status: wanted {}, got {}", want["status"], answer.status));
+            bad.push(format!("{OTHER_STATUS} {}, got {}", want["status"], answer.status));
         }
         for (name, value) in want["headers"].as_object().unwrap_or(&Map::new()) {
             differences(value, &self.header(name, answer), &format!("/headers/{name}"), bad);
