@@ -4,6 +4,7 @@
 //! Nothing here knows what a request means.
 
 mod driver;
+mod outage;
 mod tcp;
 
 use std::time::Duration;

@@ -8,8 +8,8 @@ use std::collections::hash_map::RandomState;
 use std::collections::{BTreeMap, HashMap};
 use std::hash::BuildHasher;
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -23,6 +23,7 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+use super::outage::{Address, Outages, Said};
 use super::{Broker, Target, Transport, TransportError};
 use crate::backoff::backoff;
 use crate::wire::{FrameReader, WireError, correlation_id, decode_response_kind, encode_request_kind};
@@ -34,6 +35,9 @@ const SOFTWARE: &str = "kurier";
 /// ApiVersions is asked in this version; brokers that do not know it answer in version 0.
 const API_VERSIONS: i16 = 3;
 const UNSUPPORTED_VERSION: i16 = 35;
+
+/// One for the process, because it has one log.
+static OUTAGES: LazyLock<(Instant, Mutex<Outages>)> = LazyLock::new(|| (Instant::now(), Mutex::default()));
 
 /// Where brokers are found, and how patiently.
 #[derive(Clone, Debug)]
@@ -161,15 +165,22 @@ impl Transport for TcpTransport {
                 Ok(Ok(response)) => Ok(response),
                 Ok(Err(error)) => {
                     tracing::debug!(?to, %error, "a request failed");
-                    connection.close();
+                    connection.close("another request of the connection failed");
                     match error {
                         CallError::Unsupported(_) => Err(TransportError::Refused(error.to_string())),
-                        _ => Err(TransportError::Unanswered),
+                        // Nobody asked anything of it when it ended: brokers close what is idle.
+                        CallError::WasClosed => Err(TransportError::Unanswered),
+                        error => {
+                            tell_failure(&connection.address, &error, "lost the connection to a broker; trying again");
+                            Err(TransportError::Unanswered)
+                        }
                     }
                 }
                 // What comes on this connection now would be late; a broker that hangs is asked on another one.
                 Err(_) => {
-                    connection.close();
+                    let error = CallError::Lost(format!("no answer in {} ms", timeout.as_millis()));
+                    tell_failure(&connection.address, &error, "a broker does not answer; trying again");
+                    connection.close("another request of the connection was not answered");
                     Err(TransportError::Unanswered)
                 }
             }
@@ -224,6 +235,7 @@ impl Inner {
             let open = Connection::open(address.clone(), &settings.client_id);
             match tokio::time::timeout(settings.setup_timeout, open).await {
                 Ok(Ok(connection)) => {
+                    tell_connected(address);
                     let turn = place.turn;
                     *place = Place { connection: Some(Arc::clone(&connection)), failures: 0, turn, not_before: None };
                     return Ok(connection);
@@ -231,12 +243,34 @@ impl Inner {
                 Ok(Err(error)) => last = error,
                 Err(_) => last = CallError::Io(io::ErrorKind::TimedOut.into()),
             }
-            tracing::warn!(host = address.0, port = address.1, error = %last, "cannot connect to a broker");
+            tell_failure(address, &last, "cannot connect to a broker; trying again");
         }
         let wait = backoff(settings.reconnect_backoff, settings.reconnect_backoff_max, place.failures);
         place.failures = place.failures.saturating_add(1);
         place.not_before = Some(Instant::now() + spread(wait).min(settings.reconnect_backoff_max));
         Err(last)
+    }
+}
+
+/// Lets the log say what [`Outages`] finds worth saying of a failure.
+fn tell_failure(address: &Address, error: &CallError, what: &str) {
+    let (origin, outages) = &*OUTAGES;
+    let said = outages.lock().failed(origin.elapsed(), address);
+    let broker = format_args!("{}:{}", address.0, address.1);
+    match said {
+        Some(Said::StillAway { since, failures }) => {
+            tracing::warn!(%broker, %error, failures, "{what}; it has been away for {} s", since.as_secs());
+        }
+        Some(_) => tracing::warn!(%broker, %error, "{what}"),
+        None => tracing::debug!(%broker, %error, "{what}"),
+    }
+}
+
+fn tell_connected(address: &Address) {
+    let (origin, outages) = &*OUTAGES;
+    if let Some(Said::Back { since }) = outages.lock().connected(origin.elapsed(), address) {
+        let broker = format_args!("{}:{}", address.0, address.1);
+        tracing::info!(%broker, "again connected to a broker after {} s", since.as_secs());
     }
 }
 
@@ -253,13 +287,22 @@ enum CallError {
     Io(#[from] io::Error),
     #[error("{0}")]
     Wire(#[from] WireError),
+    /// It ended while an answer was waited for.
+    #[error("{0}")]
+    Lost(String),
+    /// It had ended before anything was asked.
     #[error("the connection was closed")]
-    Closed,
+    WasClosed,
+    #[error("a request of a kind that clients do not send")]
+    Unknown,
     #[error("the broker does not speak a version of {0:?} that this client speaks; Kafka 3.0 or later does")]
     Unsupported(ApiKey),
 }
 
 type Waiting = HashMap<i32, oneshot::Sender<Bytes>>;
+
+/// Who waits for an answer, or why nobody can any more.
+type Line = Arc<Mutex<Result<Waiting, String>>>;
 
 /// One socket.
 #[derive(Debug)]
@@ -268,8 +311,7 @@ struct Connection {
     versions: HashMap<i16, (i16, i16)>,
     next: AtomicI32,
     writer: tokio::sync::Mutex<Writer>,
-    /// Who waits for an answer; `None` once the connection is closed.
-    waiting: Arc<Mutex<Option<Waiting>>>,
+    line: Line,
     reader: tokio::task::AbortHandle,
 }
 
@@ -284,7 +326,7 @@ impl Writer {
     async fn write(&mut self, frame: &[u8]) -> Result<(), CallError> {
         // Behind half a frame, the broker would take another one for its rest.
         if self.torn {
-            return Err(CallError::Closed);
+            return Err(CallError::WasClosed);
         }
         self.torn = true;
         self.half.write_all(frame).await?;
@@ -298,14 +340,14 @@ impl Connection {
         let stream = TcpStream::connect((address.0.as_str(), address.1)).await?;
         stream.set_nodelay(true)?;
         let (reader, writer) = stream.into_split();
-        let waiting = Arc::new(Mutex::new(Some(Waiting::new())));
-        let reader = tokio::spawn(read(FrameReader::new(reader, MAX_RESPONSE), Arc::clone(&waiting))).abort_handle();
+        let line = Line::new(Mutex::new(Ok(Waiting::new())));
+        let reader = tokio::spawn(read(FrameReader::new(reader, MAX_RESPONSE), Arc::clone(&line))).abort_handle();
         let mut connection = Self {
             address,
             versions: HashMap::new(),
             next: AtomicI32::new(0),
             writer: tokio::sync::Mutex::new(Writer { half: writer, torn: false }),
-            waiting,
+            line,
             reader,
         };
         connection.versions = connection.ask_versions(client_id).await?;
@@ -337,16 +379,16 @@ impl Connection {
     }
 
     fn is_open(&self) -> bool {
-        self.waiting.lock().is_some()
+        self.line.lock().is_ok()
     }
 
-    fn close(&self) {
+    fn close(&self, why: &str) {
         self.reader.abort();
-        self.waiting.lock().take();
+        end(&self.line, why.to_owned());
     }
 
     async fn call(&self, client_id: &str, request: &RequestKind) -> Result<ResponseKind, CallError> {
-        let api = api_key(request).ok_or(CallError::Closed)?;
+        let api = api_key(request).ok_or(CallError::Unknown)?;
         let (min, max) = versions(api);
         let (broker_min, broker_max) = self.versions.get(&(api as i16)).copied().ok_or(CallError::Unsupported(api))?;
         let version = max.min(broker_max);
@@ -368,9 +410,12 @@ impl Connection {
         let client_id = StrBytes::from_string(client_id.to_owned());
         let frame = encode_request_kind(Some(&client_id), id, api, version, request)?;
         let (sender, receiver) = oneshot::channel();
-        self.waiting.lock().as_mut().ok_or(CallError::Closed)?.insert(id, sender);
+        self.line.lock().as_mut().map_err(|_| CallError::WasClosed)?.insert(id, sender);
         self.writer.lock().await.write(&frame).await?;
-        receiver.await.map_err(|_| CallError::Closed)
+        receiver.await.map_err(|_| {
+            let line = self.line.lock();
+            CallError::Lost(line.as_ref().err().cloned().unwrap_or_default())
+        })
     }
 }
 
@@ -381,23 +426,28 @@ impl Drop for Connection {
 }
 
 /// Gives every answer to whom it belongs, until the connection ends.
-async fn read(mut frames: FrameReader<OwnedReadHalf>, waiting: Arc<Mutex<Option<Waiting>>>) {
-    loop {
+async fn read(mut frames: FrameReader<OwnedReadHalf>, line: Line) {
+    let why = loop {
         let frame = match frames.next().await {
             Ok(Some(frame)) => frame,
-            Ok(None) => break,
-            Err(error) => {
-                tracing::debug!(%error, "a connection failed");
-                break;
-            }
+            Ok(None) => break "the broker closed the connection".to_owned(),
+            Err(error) => break error.to_string(),
         };
-        let Ok(id) = correlation_id(&frame) else { break };
-        let waiter = waiting.lock().as_mut().and_then(|waiting| waiting.remove(&id));
+        let waiter = correlation_id(&frame).ok().and_then(|id| line.lock().as_mut().ok()?.remove(&id));
         // Nobody waits any more after a time-out, which closes the connection; an unknown number is not worth more.
-        let Some(waiter) = waiter else { break };
+        let Some(waiter) = waiter else { break "an answer that nobody waits for".to_owned() };
         let _ = waiter.send(frame);
+    };
+    tracing::debug!(why, "a connection ended");
+    end(&line, why);
+}
+
+/// Nobody waits any more. The first reason stays.
+fn end(line: &Line, why: String) {
+    let mut line = line.lock();
+    if line.is_ok() {
+        *line = Err(why);
     }
-    waiting.lock().take();
 }
 
 #[cfg(test)]
@@ -527,8 +577,17 @@ mod tests {
         });
     }
 
+    /// Greets and then says nothing until the first request, which ends the connection.
+    async fn greets_and_dies(stream: TcpStream) {
+        greets(stream, true).await;
+    }
+
     /// Greets and then says nothing.
     async fn greets_only(stream: TcpStream) {
+        greets(stream, false).await;
+    }
+
+    async fn greets(stream: TcpStream, dies: bool) {
         let (reader, mut writer) = stream.into_split();
         let mut frames = FrameReader::new(reader, 1 << 20);
         while let Ok(Some(frame)) = frames.next().await {
@@ -542,6 +601,8 @@ mod tests {
                 let header = &request.header;
                 let frame = encode_response(header.correlation_id, header.request_api_version, &answer).unwrap();
                 writer.write_all(&frame).await.unwrap();
+            } else if dies {
+                return;
             }
         }
     }
@@ -551,5 +612,59 @@ mod tests {
         let waits: std::collections::BTreeSet<_> = (0..50).map(|_| spread(Duration::from_secs(1))).collect();
         assert!(waits.len() > 10);
         assert!(waits.iter().all(|wait| (800..1_200).contains(&wait.as_millis())), "{waits:?}");
+    }
+
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn the_log_says_once_that_a_broker_is_away_and_once_that_it_is_back() {
+        let log = Log::default();
+        let writer = log.clone();
+        let subscriber =
+            tracing_subscriber::fmt().with_writer(move || writer.clone()).with_ansi(false).without_time().finish();
+        let _logging = tracing::subscriber::set_default(subscriber);
+        let port = run(async {
+            let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+            let port = listener.local_addr().unwrap().port();
+            // It dies at the first request, is away for four tries and comes back.
+            let server = tokio::spawn(async move {
+                let (stream, _) = listener.accept().await.unwrap();
+                greets_and_dies(stream).await;
+                for _ in 0..4 {
+                    drop(listener.accept().await.unwrap());
+                }
+                let (stream, _) = listener.accept().await.unwrap();
+                broker(stream, false, (0, 9)).await;
+            });
+            let transport = TcpTransport::new(NetSettings::new(vec![("127.0.0.1".into(), port)]));
+            for is_well in [false, false, false, false, false, true] {
+                let request = Box::new(RequestKind::Metadata(MetadataRequest::default()));
+                let answer = transport.send(Target::Any, request, Duration::from_secs(30)).await;
+                assert_eq!(answer.is_ok(), is_well);
+            }
+            server.abort();
+            port
+        });
+        let log = String::from_utf8(log.0.lock().clone()).unwrap();
+        let lines: Vec<&str> = log.lines().collect();
+        assert_eq!(lines.len(), 2, "{log}");
+        let lost = format!(
+            "lost the connection to a broker; trying again broker=127.0.0.1:{port} error=the broker closed the connection"
+        );
+        assert!(lines[0].contains(" WARN ") && lines[0].ends_with(&lost), "{log}");
+        let back = format!("again connected to a broker after 0 s broker=127.0.0.1:{port}");
+        assert!(lines[1].contains(" INFO ") && lines[1].ends_with(&back), "{log}");
     }
 }
