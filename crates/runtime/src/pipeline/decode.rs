@@ -100,7 +100,7 @@ impl Decoder {
                 match self.convert_again(&origin, &raw, failure, control).await {
                     Ok(record) => taken.push(record, place(&origin)),
                     Err(failure) => {
-                        let judgement = self.tolerance.judge(&failure);
+                        let judgement = self.tolerance.judge(&failure, control.is_stopping());
                         let raw = RawRecord::copy(&origin, &raw, timestamp_type);
                         decoded.failed.push(FailedRecord { raw, failure });
                         if let Judgement::FailTask(error) = judgement {

@@ -263,7 +263,7 @@ impl SourcePipeline {
                 true
             }
             Err(failure) => {
-                failures.add(at, failure, self.encoder.tolerance());
+                failures.add(at, failure, self.encoder.tolerance(), &self.control);
                 false
             }
         }

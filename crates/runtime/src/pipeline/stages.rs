@@ -58,8 +58,8 @@ pub struct Failures {
 
 impl Failures {
     /// Judges a failure for good. Answers whether the task goes on.
-    pub fn add(&mut self, at: usize, failure: Failure, tolerance: &Tolerance) -> bool {
-        let judgement = tolerance.judge(&failure);
+    pub fn add(&mut self, at: usize, failure: Failure, tolerance: &Tolerance, control: &Control) -> bool {
+        let judgement = tolerance.judge(&failure, control.is_stopping());
         self.records.push((at, failure));
         match judgement {
             Judgement::GiveUp => true,
@@ -122,7 +122,7 @@ impl Transforms {
                     Err(error) => {
                         fates[at] = Fate::Dropped;
                         let failure = Failure { stage: Stage::Transformation, class: stage.class.clone(), error };
-                        if !failures.add(at, failure, tolerance) {
+                        if !failures.add(at, failure, tolerance, control) {
                             break;
                         }
                     }
@@ -293,6 +293,6 @@ mod tests {
         assert_eq!((live, fatal), (vec!["xac".to_owned()], Some(1)));
         assert_eq!(failed, [(1, "no b".to_owned())], "records behind it were never reached");
         let (_, failed, fatal) = run(&["x?a", "x"], &none).await;
-        assert_eq!((failed.len(), fatal), (1, None), "a retriable error whose time is up is given up even so");
+        assert_eq!((failed.len(), fatal), (1, Some(0)), "a retriable error whose time is up is one like any other");
     }
 }

@@ -1,8 +1,7 @@
 //! What happens to a record that a stage cannot take: tried again, given up, or the end of the task.
 //!
-//! Counterpart of Apache Kafka's `RetryWithToleranceOperator` as a decision: the pipeline runs the stage, waits and reports. Parity worth knowing: a
-//! stage that fails with a *retriable* error until its time is up gives the record up whatever `errors.tolerance` says, also with the default
-//! retry time-out of 0; any other error fails the task unless `errors.tolerance=all`.
+//! Counterpart of Apache Kafka's `RetryWithToleranceOperator` as a decision: the pipeline runs the stage, waits and reports. An error fails the task
+//! unless `errors.tolerance=all`, also a *retriable* one whose time is up, which with the default retry time-out of 0 it is at once.
 
 use kurier_api::{ConnectError, NextStep};
 use std::borrow::Cow;
@@ -132,12 +131,15 @@ impl Tolerance {
     }
 
     /// What to do about a failure that is not tried again.
-    pub fn judge(&self, failure: &Failure) -> Judgement {
+    ///
+    /// A task that is `stopping` gives nothing up that it might have tried again, whatever it tolerates: its next life meets the record anew.
+    pub fn judge(&self, failure: &Failure, stopping: bool) -> Judgement {
         let error = &failure.error;
-        if error.next_step() == NextStep::Retry {
-            return Judgement::GiveUp;
+        let is_retriable = error.next_step() == NextStep::Retry;
+        if is_retriable && stopping {
+            return Judgement::FailTask(error.clone());
         }
-        if !failure.stage.tolerates_any_error() {
+        if !is_retriable && !failure.stage.tolerates_any_error() {
             return Judgement::FailTask(
                 ConnectError::connect("Unhandled exception in error handler").with_cause(error.clone()),
             );
@@ -235,12 +237,21 @@ mod tests {
             (All, ValueConverter, &data, Option::None),
             (All, Transformation, &data, Option::None),
             (All, TaskPut, &data, Some("Unhandled exception in error handler")),
-            (None, Transformation, &retriable, Option::None), // As in Java.
-            (None, TaskPoll, &retriable, Option::None),
+            (None, Transformation, &retriable, Some("Tolerance exceeded in error handler")),
+            (All, Transformation, &retriable, Option::None),
+            (None, TaskPoll, &retriable, Some("Tolerance exceeded in error handler")),
+            (All, TaskPoll, &retriable, Option::None),
         ];
         for (level, stage, error, expected) in cases {
             let failure = Failure { stage, class: "c".into(), error: error.clone() };
-            let judgement = Tolerance { level, ..Tolerance::default() }.judge(&failure);
+            let tolerance = Tolerance { level, ..Tolerance::default() };
+            let judgement = tolerance.judge(&failure, false);
+            // Nothing changes for a task that stops, but that it does not give up what it might have tried again.
+            if *error == retriable {
+                assert_eq!(tolerance.judge(&failure, true), Judgement::FailTask(error.clone()));
+            } else {
+                assert_eq!(tolerance.judge(&failure, true), judgement);
+            }
             match (&judgement, expected) {
                 (Judgement::GiveUp, Option::None) => {}
                 (Judgement::FailTask(task_error), Some(message)) => {
