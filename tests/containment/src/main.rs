@@ -2,7 +2,9 @@
 //!
 //! A binary of its own: as a feature of `kurier` they would have the workspace build that binary twice into one place, and could be shipped by mistake.
 
-use kurier_connector_fixtures::{BlockingSource, ErrantRecordSink, MonitorableSink, MonitorableSource};
+use kurier_connector_fixtures::{
+    BlockingSource, ErrantRecordSink, MonitorableSink, MonitorableSource, StruckTransform,
+};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -12,5 +14,6 @@ fn main() -> ExitCode {
     plugins.add_source(Arc::new(BlockingSource::default()));
     plugins.add_sink(Arc::new(MonitorableSink::default()));
     plugins.add_sink(Arc::new(ErrantRecordSink::default()));
+    plugins.add_transform(Arc::new(StruckTransform::default()));
     kurier::main(plugins)
 }

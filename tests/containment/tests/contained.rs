@@ -26,6 +26,7 @@ fn an_error_or_panic_in_any_call_has_javas_consequences() {
             "poll" => "in poll",
             "put" => "in put",
             "open" => "in open",
+            "apply" => "in a transform or predicate",
             _ => "starting",
         };
         format!("org.apache.kafka.connect.errors.ConnectException: A plugin panicked ({stage}): {text}")

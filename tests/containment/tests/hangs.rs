@@ -46,6 +46,13 @@ const fn hang(
     Hang { class, settings, states, says, stage }
 }
 
+const TRANSFORM: &[(&str, &str)] = &[
+    ("inject", ""),
+    ("transforms", "x"),
+    ("transforms.x.type", "kurierfixtures.StruckTransform"),
+    ("transforms.x.inject", "apply=hang"),
+];
+
 const HANGS: &[Hang] = &[
     hang("BlockingSource", &[("block", "Task::start")], "RUNNING", "Blocks in Task::start", "starting"),
     hang("BlockingSource", &[("block", "Task::poll")], "RUNNING RUNNING", "Blocks in Task::poll", "in poll"),
@@ -92,6 +99,8 @@ const HANGS: &[Hang] = &[
     ),
     hang("MonitorableSink", &[("inject", "close=hang")], "RUNNING RUNNING", "", "stopping"),
     hang("MonitorableSink", &[("inject", "task.stop=hang")], "RUNNING RUNNING", "", "stopping"),
+    hang("MonitorableSource", TRANSFORM, "RUNNING RUNNING", "Injected hang in apply", "in a transform or predicate"),
+    hang("MonitorableSink", TRANSFORM, "RUNNING RUNNING", "Injected hang in apply", "in a transform or predicate"),
 ];
 
 /// Settings that every class of the table takes.
@@ -132,7 +141,7 @@ fn hangs_alone(which: usize) {
     worker.wait_for_states("c", "STOPPED");
     others_go_on(&bed, &worker);
 
-    // The next life, which does not hang, runs beside the lost one.
+    // The next life, which does not hang, runs beside the lost one. It has no transforms.
     let settings: Vec<(&str, &str)> = match class {
         "BlockingSource" => vec![("block", "nothing")],
         _ => vec![("inject", "")],
@@ -157,7 +166,7 @@ macro_rules! hanging {
 
 hanging! {
     start 0 poll 1 stop 2 start_on_a_thread 3 poll_on_a_thread 4 stop_on_a_thread 5 pending_poll 6 commit 7 pending_commit 8
-    open 9 put 10 pending_put 11 pre_commit 12 close 13 sink_stop 14
+    open 9 put 10 pending_put 11 pre_commit 12 close 13 sink_stop 14 transform 15 sink_transform 16
 }
 
 #[test]

@@ -15,9 +15,12 @@ use super::errors::ErrorReporter;
 use super::progress::Progress;
 use crate::unit::{State, TaskCounters};
 use crate::worker::Reports;
+use crate::worker::guard::panicked;
+use futures::FutureExt;
 use kurier_api::plugin::{Offsets, SinkTask};
 use kurier_api::{ConnectError, NextStep, SinkRecord, TopicPartition};
 use kurier_kafka::consumer::{self, Consumer, ConsumerError, FetchedBatch, OffsetAndMetadata, RebalanceEvent};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
@@ -89,15 +92,24 @@ impl SinkPipeline {
             next_commit: Instant::now() + self.settings.commit_interval,
             timeout: None,
         };
-        let moved = self.move_records(&mut run).await;
-        let closed = self.close(&mut run).await;
+        let moved = AssertUnwindSafe(self.move_records(&mut run)).catch_unwind().await;
+        let outcome = match moved {
+            Ok(moved) => moved.and(self.close(&mut run).await),
+            // A transform or converter, but it may be we ourselves: then what we know of offsets is not to be trusted.
+            Err(panic) => {
+                let error = panicked(self.control.activity().words(), &*panic);
+                self.control.enter(Activity::Stopping);
+                self.task.close(&self.assignment(&run)).await.and(Err(error))
+            }
+        };
+        self.stop(&run).await;
         let Self { consumer, reports, .. } = self;
         if let Some(consumer) = Arc::into_inner(consumer)
             && let Err(error) = consumer.close(LEAVE_TIMEOUT).await
         {
             tracing::warn!("{}: the consumer could not leave its group: {error}", reports.name());
         }
-        moved.and(closed)
+        outcome
     }
 
     async fn move_records(&mut self, run: &mut Run) -> Result<(), ConnectError> {
@@ -350,12 +362,15 @@ impl SinkPipeline {
     async fn close(&mut self, run: &mut Run) -> Result<(), ConnectError> {
         self.control.enter(Activity::Stopping);
         let all = self.assignment(run);
-        let closed = if all.is_empty() { Ok(()) } else { self.commit_and_close(run, &all).await };
-        self.context.taken(&all);
+        if all.is_empty() { Ok(()) } else { self.commit_and_close(run, &all).await }
+    }
+
+    async fn stop(&mut self, run: &Run) {
+        self.control.enter(Activity::Stopping);
+        self.context.taken(&self.assignment(run));
         if let Err(error) = self.task.stop().await {
             tracing::warn!("{}: the task failed to stop: {}", self.reports.name(), error.trace());
         }
-        closed
     }
 
     fn assignment(&self, run: &Run) -> Vec<TopicPartition> {

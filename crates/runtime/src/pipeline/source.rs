@@ -19,11 +19,14 @@ use super::topics::TopicCreator;
 use crate::store::OffsetStore;
 use crate::unit::{State, TaskCounters, TaskId};
 use crate::worker::Reports;
+use crate::worker::guard::panicked;
+use futures::FutureExt;
 use kurier_api::plugin::{AckedRecord, Fate, SourceTask};
 use kurier_api::record::{SourceOffset, SourcePartition};
 use kurier_api::{ConnectError, NextStep, Record, SourceRecord, TopicPartition};
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
@@ -77,7 +80,7 @@ struct Run {
     batch: ProduceBatch,
     /// Copies of records that the task wants to hear of, until they are acknowledged.
     unheard: BTreeMap<Ticket, SourceRecord>,
-    /// Records in the ledger that Kafka has refused.
+    /// Records in the ledger that Kafka has refused or never got.
     lost: u64,
     /// The topic of the record before: nearly always that of the next one.
     recent_topic: Option<Arc<str>>,
@@ -104,8 +107,22 @@ impl SourcePipeline {
             order: Order::Run,
             next_commit: Instant::now() + self.settings.commit_interval,
         };
-        let moved = self.move_records(&mut run).await;
-        self.close(&mut run).await;
+        let moved = AssertUnwindSafe(self.move_records(&mut run)).catch_unwind().await;
+        let moved = match moved {
+            Ok(moved) => {
+                self.drain(&mut run).await;
+                self.commit(&mut run).await;
+                moved
+            }
+            // A transform or converter, but it may be we ourselves: then what we know of offsets is not to be trusted.
+            Err(panic) => {
+                let error = panicked(self.control.activity().words(), &*panic);
+                run.lost += run.batch.len() as u64;
+                self.drain(&mut run).await;
+                Err(error)
+            }
+        };
+        self.stop().await;
         moved
     }
 
@@ -334,8 +351,8 @@ impl SourcePipeline {
         }
     }
 
-    /// The end of the task, also of one that failed: what is under way may still arrive, and what has arrived is committed.
-    async fn close(&mut self, run: &mut Run) {
+    /// At the end of the task, also of one that failed, what is under way may still arrive.
+    async fn drain(&mut self, run: &mut Run) {
         self.control.enter(Activity::Stopping);
         let deadline = Instant::now() + self.settings.commit_timeout;
         while run.ledger.in_flight() as u64 > run.lost {
@@ -352,7 +369,9 @@ impl SourcePipeline {
                 break;
             }
         }
-        self.commit(run).await;
+    }
+
+    async fn stop(&mut self) {
         self.control.enter(Activity::Stopping);
         if let Err(error) = self.task.stop().await {
             tracing::warn!("{}: the task failed to stop: {}", self.reports.name(), error.trace());

@@ -2,7 +2,7 @@
 //!
 //! So a panic has the consequences that Java gives to an `Error` thrown there: one in `poll` or `put` fails the task, which then still commits what it
 //! may and is stopped; one in `committed` or `stop` is logged, and so on. What panics outside such a call (a converter, a transform, we ourselves)
-//! ends the life at once, and nothing more is committed.
+//! ends the life: the task is stopped, and nothing more is committed.
 
 use async_trait::async_trait;
 use futures::FutureExt;
@@ -26,7 +26,7 @@ pub(super) async fn caught<T>(
 }
 
 /// What a status says of a plugin that panicked.
-pub(super) fn panicked(at: &str, panic: &(dyn Any + Send)) -> ConnectError {
+pub(crate) fn panicked(at: &str, panic: &(dyn Any + Send)) -> ConnectError {
     let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     ConnectError::connect(format!("A plugin panicked ({at}): {}", text.unwrap_or("it did not say why")))
 }

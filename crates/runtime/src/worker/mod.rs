@@ -9,7 +9,7 @@
 pub mod assemble;
 pub mod clients;
 mod connector;
-mod guard;
+pub(crate) mod guard;
 mod kafka;
 mod limits;
 pub mod pool;

@@ -6,17 +6,19 @@ use super::{Bed, Worker, until};
 const KINDS: [&str; 4] = ["retriable", "connect", "runtime", "panic"];
 
 /// Calls of a class, each with what an error in it comes to.
-const CALLS: [(&str, &str, Outcome); 14] = [
+const CALLS: [(&str, &str, Outcome); 16] = [
     ("MonitorableSource", "connector.start", Outcome::NotStarted),
     ("MonitorableSource", "connector.stop", Outcome::Nothing),
     ("MonitorableSource", "task.start", Outcome::TaskFails),
     ("MonitorableSource", "poll", Outcome::TaskFailsUnlessRetriable),
+    ("MonitorableSource", "apply", Outcome::TaskFails),
     ("MonitorableSource", "commit", Outcome::Nothing),
     ("MonitorableSource", "task.stop", Outcome::Nothing),
     ("MonitorableSink", "connector.start", Outcome::NotStarted),
     ("MonitorableSink", "connector.stop", Outcome::Nothing),
     ("MonitorableSink", "task.start", Outcome::TaskFails),
     ("MonitorableSink", "open", Outcome::TaskFails),
+    ("MonitorableSink", "apply", Outcome::TaskFails),
     ("MonitorableSink", "put", Outcome::TaskFailsUnlessRetriable),
     ("MonitorableSink", "pre.commit", Outcome::Nothing),
     ("MonitorableSink", "close", Outcome::Nothing),
@@ -36,6 +38,7 @@ enum Outcome {
 struct Case {
     name: String,
     class: &'static str,
+    /// Of the connector, its task, or, for `apply`, of a transform.
     call: &'static str,
     kind: &'static str,
     outcome: Outcome,
@@ -58,6 +61,11 @@ pub(crate) fn strike_everywhere(bed: &Bed, worker: &Worker, input: &str, panic: 
         let inject = format!("{call}={kind}");
         let journal = bed.file(name).display().to_string();
         let mut settings = vec![("inject", inject.as_str())];
+        if *call == "apply" {
+            let class = ("transforms.x.type", "kurierfixtures.StruckTransform");
+            let after = ("transforms.x.inject.after", "10");
+            settings.extend([("transforms", "x"), class, ("transforms.x.inject", &inject), after]);
+        }
         if *class == "MonitorableSource" {
             settings.extend([("topic", name.as_str()), ("inject.after", "10"), ("max.messages", "30")]);
         } else {
@@ -80,7 +88,10 @@ pub(crate) fn strike_everywhere(bed: &Bed, worker: &Worker, input: &str, panic: 
             "runtime" => format!("java.lang.RuntimeException: Injected {kind} in {call}"),
             _ => panic(&format!("Injected {kind} in {call}"), call),
         };
-        let trace = if *call == "put" {
+        let trace = if *call == "apply" && *kind != "panic" {
+            let outer = "org.apache.kafka.connect.errors.ConnectException: Tolerance exceeded in error handler";
+            format!("{outer}\nCaused by: {error}")
+        } else if *call == "put" {
             let outer = "org.apache.kafka.connect.errors.ConnectException: Exiting WorkerSinkTask due to unrecoverable exception.";
             format!("{outer}\nCaused by: {error}")
         } else {
@@ -95,8 +106,8 @@ pub(crate) fn strike_everywhere(bed: &Bed, worker: &Worker, input: &str, panic: 
             Outcome::TaskFailsUnlessRetriable if *kind != "retriable" => failed(worker, name, trace),
             Outcome::TaskFailsUnlessRetriable | Outcome::Nothing => unharmed(bed, worker, case),
         }
-        if *call == "poll" {
-            until("records before the error", || Ok(bed.values(name).len() == BEFORE));
+        if *call == "poll" || (*call == "apply" && case.class == "MonitorableSource") {
+            until(&format!("{name}: records before the error"), || Ok(bed.values(name).len() == BEFORE));
         }
         let (status, body) = worker.call("DELETE", &format!("/connectors/{name}"), None);
         assert_eq!(status, 204, "{name}: {body}");
