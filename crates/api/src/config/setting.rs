@@ -1,5 +1,6 @@
 //! Values of settings: their types, how they are read from text, and how they print.
 
+use crate::data::java_number;
 use crate::error::ConnectError;
 use std::fmt;
 
@@ -233,19 +234,19 @@ pub fn parse_type(name: &str, value: &Setting, kind: Type, classes: &dyn Classes
         (Type::Password, ..) => return not_a("string"),
         (Type::String, Some(text), _) => Setting::Text(text.to_owned()),
         (Type::String, ..) => return not_a("string"),
-        (Type::Int, Some(text), _) => match parse_integer(text).and_then(|n| i32::try_from(n).ok()) {
+        (Type::Int, Some(text), _) => match java_number::integer(text).and_then(|n| i32::try_from(n).ok()) {
             Some(n) => Setting::Int(n),
             None => return not_a_number(),
         },
         (Type::Int, _, Setting::Int(_)) => value.clone(),
         (Type::Int, ..) => return not_a("32-bit integer"),
-        (Type::Short, Some(text), _) => match parse_integer(text).and_then(|n| i16::try_from(n).ok()) {
+        (Type::Short, Some(text), _) => match java_number::integer(text).and_then(|n| i16::try_from(n).ok()) {
             Some(n) => Setting::Short(n),
             None => return not_a_number(),
         },
         (Type::Short, _, Setting::Short(_)) => value.clone(),
         (Type::Short, ..) => return not_a("16-bit integer (short)"),
-        (Type::Long, Some(text), _) => match parse_integer(text).and_then(|n| i64::try_from(n).ok()) {
+        (Type::Long, Some(text), _) => match java_number::integer(text).and_then(|n| i64::try_from(n).ok()) {
             Some(n) => Setting::Long(n),
             None => return not_a_number(),
         },
@@ -253,7 +254,7 @@ pub fn parse_type(name: &str, value: &Setting, kind: Type, classes: &dyn Classes
         (Type::Long, _, Setting::Int(n)) => Setting::Long((*n).into()),
         (Type::Long, _, Setting::Long(_)) => value.clone(),
         (Type::Long, ..) => return not_a("64-bit integer (long)"),
-        (Type::Double, Some(text), _) => match parse_double(text) {
+        (Type::Double, Some(text), _) => match java_number::double(text) {
             Some(n) => Setting::Double(n),
             None => return not_a_number(),
         },
@@ -283,72 +284,4 @@ fn split_list(text: &str) -> impl Iterator<Item = &str> {
     let blank = |c: char| matches!(c, ' ' | '\t' | '\n' | '\x0b' | '\x0c' | '\r');
     let items = (!text.is_empty()).then(|| text.split(',').map(move |item| item.trim_matches(blank)));
     items.into_iter().flatten()
-}
-
-/// Java's `Integer.parseInt` and its kin: digits of any script, with a sign.
-fn parse_integer(text: &str) -> Option<i128> {
-    let (negative, digits) = match text.as_bytes().first()? {
-        b'-' => (true, &text[1..]),
-        b'+' => (false, &text[1..]),
-        _ => (false, text),
-    };
-    if digits.is_empty() {
-        return None;
-    }
-    let mut number: i128 = 0;
-    for c in digits.chars() {
-        number = number.checked_mul(10)?.checked_add(decimal_digit(c)?.into())?;
-    }
-    Some(if negative { -number } else { number })
-}
-
-/// The value of a decimal digit in the scripts of the Basic Multilingual Plane that Java knows. Each block has its ten digits in a row.
-fn decimal_digit(c: char) -> Option<u32> {
-    const ZEROS: &[u32] = &[
-        0x30, 0x660, 0x6f0, 0x7c0, 0x966, 0x9e6, 0xa66, 0xae6, 0xb66, 0xbe6, 0xc66, 0xce6, 0xd66, 0xde6, 0xe50, 0xed0,
-        0xf20, 0x1040, 0x1090, 0x17e0, 0x1810, 0x1946, 0x19d0, 0x1a80, 0x1a90, 0x1b50, 0x1bb0, 0x1c40, 0x1c50, 0xa620,
-        0xa8d0, 0xa900, 0xa9d0, 0xa9f0, 0xaa50, 0xabf0, 0xff10,
-    ];
-    let code = c as u32;
-    ZEROS.iter().find(|&&zero| (zero..zero + 10).contains(&code)).map(|zero| code - zero)
-}
-
-/// Java's `Double.parseDouble` of a trimmed text.
-fn parse_double(text: &str) -> Option<f64> {
-    let (sign, magnitude) = match text.as_bytes().first()? {
-        b'-' => (-1.0, &text[1..]),
-        b'+' => (1.0, &text[1..]),
-        _ => (1.0, text),
-    };
-    match magnitude {
-        "NaN" => return Some(f64::NAN),
-        "Infinity" => return Some(sign * f64::INFINITY),
-        _ => {}
-    }
-    let number = magnitude.strip_suffix(['d', 'D', 'f', 'F']).unwrap_or(magnitude);
-    if let Some(hex) = number.strip_prefix("0x").or_else(|| number.strip_prefix("0X")) {
-        return parse_hex(hex).map(|n| sign * n);
-    }
-    let plain = number.bytes().all(|b| matches!(b, b'0'..=b'9' | b'.' | b'e' | b'E' | b'+' | b'-'));
-    let first = number.bytes().next()?;
-    if !plain || !(first.is_ascii_digit() || first == b'.') {
-        return None;
-    }
-    number.parse::<f64>().ok().map(|n| sign * n)
-}
-
-/// Hexadecimal floats (`1.8p1`), exact as far as 52 bits of digits go.
-fn parse_hex(text: &str) -> Option<f64> {
-    let (digits, exponent) = text.split_once(['p', 'P'])?;
-    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
-    if whole.is_empty() && fraction.is_empty() {
-        return None;
-    }
-    let mut number = 0.0;
-    for c in whole.chars().chain(fraction.chars()) {
-        number = number * 16.0 + f64::from(c.to_digit(16)?);
-    }
-    let exponent: i32 = exponent.parse().ok()?;
-    let scale = exponent.checked_sub(4 * i32::try_from(fraction.len()).ok()?)?;
-    Some(number * 2f64.powi(scale))
 }

@@ -1,5 +1,6 @@
 //! Unbounded decimals: Java's `BigDecimal`, an unscaled integer and a scale.
 
+use super::java_number::{digit, low_bits};
 use num_bigint::{BigInt, Sign};
 use num_traits::Zero;
 use std::fmt;
@@ -40,6 +41,25 @@ impl Decimal {
     /// Java's `BigDecimal.precision()`: the number of digits of the unscaled value, 1 for zero.
     pub fn precision(&self) -> usize {
         if self.unscaled.is_zero() { 1 } else { self.unscaled.magnitude().to_string().len() }
+    }
+
+    /// Java's `BigDecimal.longValue()`: the whole part's lowest 64 bits; 0 where 64 or more zeros follow the digits.
+    pub fn low_bits(&self) -> i64 {
+        if self.scale <= -64 || i64::from(self.scale) >= self.precision() as i64 {
+            return 0;
+        }
+        let power = BigInt::from(10).pow(self.scale.unsigned_abs());
+        low_bits(&if self.scale < 0 { &self.unscaled * power } else { &self.unscaled / power })
+    }
+
+    /// Java's `BigDecimal.doubleValue()`.
+    pub fn to_f64(&self) -> f64 {
+        self.to_string().parse().expect("a decimal is a number")
+    }
+
+    /// Java's `BigDecimal.floatValue()`.
+    pub fn to_f32(&self) -> f32 {
+        self.to_string().parse().expect("a decimal is a number")
     }
 
     /// Java's `BigDecimal.toPlainString()`: no exponent.
@@ -109,12 +129,20 @@ impl fmt::Display for Decimal {
     }
 }
 
-/// Reads what Java's `new BigDecimal(String)` reads, ASCII digits only.
+/// Reads what Java's `new BigDecimal(String)` reads: digits may be those of any script.
 impl FromStr for Decimal {
     type Err = ParseDecimalError;
 
     fn from_str(text: &str) -> Result<Self, ParseDecimalError> {
         let refuse = || ParseDecimalError(text.to_owned());
+        let ascii: String;
+        let text = if text.is_ascii() {
+            text
+        } else {
+            let known = |c: char| if c.is_ascii() { Some(c) } else { digit(c).map(|digit| char::from(b'0' + digit)) };
+            ascii = text.chars().map(known).collect::<Option<_>>().ok_or_else(refuse)?;
+            &ascii
+        };
         let (negative, body) = match text.as_bytes().first() {
             Some(b'-') => (true, &text[1..]),
             Some(b'+') => (false, &text[1..]),
@@ -168,5 +196,22 @@ mod tests {
             assert!(bad.parse::<Decimal>().is_err(), "{bad}");
         }
         assert_eq!("12e2".parse::<Decimal>().unwrap().to_plain_string(), "1200");
+        assert_eq!("-１.٥".parse::<Decimal>().unwrap().to_string(), "-1.5");
+    }
+
+    #[test]
+    fn the_whole_parts_lowest_bits_stay() {
+        let cases = [
+            ("-1.9", -1),
+            ("18446744073709551621.5", 5),
+            ("1e63", i64::MIN),
+            ("1e64", 0),
+            ("1e-2147483647", 0),
+            ("9e2147483647", 0),
+            ("12e2", 1200),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(text.parse::<Decimal>().unwrap().low_bits(), expected, "{text}");
+        }
     }
 }

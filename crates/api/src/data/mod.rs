@@ -5,6 +5,7 @@
 
 mod decimal;
 mod foreign;
+pub mod java_number;
 pub mod java_text;
 pub mod logical;
 mod map;

@@ -4,7 +4,7 @@
 //! half, text after the first value. Text in UTF-16 and UTF-32 is told by its zero bytes or its byte order mark. Bounded as in Jackson:
 //! nesting, length of numbers and of names.
 
-use kurier_api::data::{Foreign, Text, Value};
+use kurier_api::data::{Decimal, Foreign, Text, Value, java_number};
 use std::borrow::Cow;
 
 /// Containers inside containers; Jackson's `StreamReadConstraints`.
@@ -63,8 +63,8 @@ impl Number<'_> {
     pub(crate) fn as_i64(&self) -> i64 {
         match self {
             Self::Integer(n) => *n,
-            Self::BigInteger(text) => low_bits(&text.parse().expect("an integral number is an integer")),
-            Self::Decimal(text) => decimal_as_i64(text),
+            Self::BigInteger(text) => java_number::low_bits(&text.parse().expect("an integral number is an integer")),
+            Self::Decimal(text) => text.parse::<Decimal>().map_or(0, |decimal| decimal.low_bits()),
         }
     }
 
@@ -87,23 +87,6 @@ impl Number<'_> {
             }
         }
     }
-}
-
-fn low_bits(n: &num_bigint::BigInt) -> i64 {
-    let low = n.magnitude().iter_u64_digits().next().unwrap_or(0) as i64;
-    if n.sign() == num_bigint::Sign::Minus { low.wrapping_neg() } else { low }
-}
-
-/// Java's `BigDecimal.longValue`: the integral part's low bits; 0 where 64 or more zeros follow the digits.
-fn decimal_as_i64(text: &str) -> i64 {
-    let Ok(decimal) = text.parse::<kurier_api::data::Decimal>() else { return 0 };
-    let digits = decimal.precision() as i64;
-    if decimal.scale <= -64 || i64::from(decimal.scale) >= digits {
-        return 0;
-    }
-    let ten = num_bigint::BigInt::from(10);
-    let power = ten.pow(decimal.scale.unsigned_abs());
-    low_bits(&if decimal.scale < 0 { decimal.unscaled * power } else { decimal.unscaled / power })
 }
 
 /// Text in another encoding as UTF-8; mostly the bytes themselves.

@@ -87,10 +87,10 @@ fn cannot_mask(value: &Value) -> ConnectError {
 fn replaced(value: &Value, replacement: &str) -> Result<Value, ConnectError> {
     let parsed = match value {
         // Java reads a decimal number and keeps what of it fits into the type.
-        Value::I8(_) => decimal(replacement).map(|n| Value::I8(low_bits(&n) as i8)),
-        Value::I16(_) => decimal(replacement).map(|n| Value::I16(low_bits(&n) as i16)),
-        Value::I32(_) => decimal(replacement).map(|n| Value::I32(low_bits(&n) as i32)),
-        Value::I64(_) => decimal(replacement).map(|n| Value::I64(low_bits(&n))),
+        Value::I8(_) => decimal(replacement).map(|n| Value::I8(n.low_bits() as i8)),
+        Value::I16(_) => decimal(replacement).map(|n| Value::I16(n.low_bits() as i16)),
+        Value::I32(_) => decimal(replacement).map(|n| Value::I32(n.low_bits() as i32)),
+        Value::I64(_) => decimal(replacement).map(|n| Value::I64(n.low_bits())),
         Value::F32(_) => decimal(replacement).and_then(|_| replacement.parse().ok()).map(Value::F32),
         Value::F64(_) => decimal(replacement).and_then(|_| replacement.parse().ok()).map(Value::F64),
         Value::Text(_) => Some(Value::text(replacement)),
@@ -114,28 +114,6 @@ fn cannot_replace(value: &Value) -> ConnectError {
     ConnectError::data(format!("Cannot mask value of type class {} with custom replacement.", value.java_class()))
 }
 
-/// Java's `BigDecimal.longValue`: the whole part's lowest 64 bits.
-fn low_bits(number: &Decimal) -> i64 {
-    let scale = number.scale;
-    let unscaled = number.unscaled.clone();
-    let whole = if scale > 0 {
-        let digits = unscaled.to_string().len();
-        let places = usize::try_from(scale).unwrap_or(usize::MAX);
-        if places > digits { BigInt::ZERO } else { unscaled / BigInt::from(10).pow(scale.unsigned_abs()) }
-    } else if scale < -64 {
-        BigInt::ZERO // A power of ten beyond the 64th ends in 64 zero bits.
-    } else {
-        unscaled * BigInt::from(10).pow(scale.unsigned_abs())
-    };
-    let bytes = whole.to_signed_bytes_le();
-    let fill = if whole.sign() == num_bigint::Sign::Minus { 0xff } else { 0 };
-    let mut low = [fill; 8];
-    for (to, from) in low.iter_mut().zip(&bytes) {
-        *to = *from;
-    }
-    i64::from_le_bytes(low)
-}
-
 /// Java's `new BigInteger(text)`.
 fn big_integer(text: &str) -> Option<BigInt> {
     let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
@@ -144,13 +122,7 @@ fn big_integer(text: &str) -> Option<BigInt> {
 
 /// Java's `new BigDecimal(text)`.
 fn decimal(text: &str) -> Option<Decimal> {
-    let (mantissa, exponent) = match text.split_once(['e', 'E']) {
-        Some((mantissa, exponent)) => (mantissa, exponent.parse::<i32>().ok()?),
-        None => (text, 0),
-    };
-    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
-    let unscaled = big_integer(&format!("{whole}{fraction}"))?;
-    Some(Decimal::new(unscaled, i32::try_from(fraction.len()).ok()?.checked_sub(exponent)?))
+    text.parse().ok()
 }
 
 impl Transform for MaskField {

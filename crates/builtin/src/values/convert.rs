@@ -4,8 +4,7 @@ use super::Values;
 use super::parse::{decimal, parse_string};
 use super::text::append;
 use kurier_api::ConnectError;
-use kurier_api::data::{Decimal, Foreign, Schema, SchemaRef, Type, Value, java_text, logical};
-use num_bigint::{BigInt, Sign};
+use kurier_api::data::{Decimal, Foreign, Schema, SchemaRef, Type, Value, java_number, java_text, logical};
 use num_traits::ToPrimitive;
 
 /// A conversion of a value that has, or has not, a schema.
@@ -228,7 +227,7 @@ impl Conversion<'_> {
 
     fn as_double(&self, value: &Value) -> Result<f64, ConnectError> {
         let direct = match value {
-            Value::Text(text) => decimal(text).map(|n| double_of_decimal(&n)),
+            Value::Text(text) => decimal(text).map(|n| n.to_f64()),
             other => double_of(other),
         };
         direct.map_or_else(|| self.as_long(value).map(|n| n as f64), Ok)
@@ -248,10 +247,10 @@ fn long_of(value: &Value) -> Option<i64> {
     Some(match value {
         Value::F32(n) => *n as i64,
         Value::F64(n) => *n as i64,
-        Value::Decimal(decimal) => long_of_decimal(decimal),
-        Value::Text(text) => long_of_decimal(&decimal(text)?),
+        Value::Decimal(decimal) => decimal.low_bits(),
+        Value::Text(text) => decimal(text)?.low_bits(),
         Value::Foreign(foreign) => match &**foreign {
-            Foreign::BigInteger(n) => low_bits(n),
+            Foreign::BigInteger(n) => java_number::low_bits(n),
             _ => return None,
         },
         other => return other.as_integer(),
@@ -263,29 +262,11 @@ fn double_of(value: &Value) -> Option<f64> {
     Some(match value {
         Value::F32(n) => f64::from(*n),
         Value::F64(n) => *n,
-        Value::Decimal(decimal) => double_of_decimal(decimal),
+        Value::Decimal(decimal) => decimal.to_f64(),
         Value::Foreign(foreign) => match &**foreign {
             Foreign::BigInteger(n) => n.to_f64()?,
             _ => return None,
         },
         other => other.as_integer()? as f64,
     })
-}
-
-fn double_of_decimal(decimal: &Decimal) -> f64 {
-    decimal.to_string().parse().expect("a decimal is a number")
-}
-
-fn low_bits(n: &BigInt) -> i64 {
-    let low = n.magnitude().iter_u64_digits().next().unwrap_or(0) as i64;
-    if n.sign() == Sign::Minus { low.wrapping_neg() } else { low }
-}
-
-/// Java's `BigDecimal.longValue`: the integral part's low bits; 0 where 64 or more zeros follow the digits.
-pub(crate) fn long_of_decimal(decimal: &Decimal) -> i64 {
-    if decimal.scale <= -64 || i64::from(decimal.scale) >= decimal.precision() as i64 {
-        return 0;
-    }
-    let power = BigInt::from(10).pow(decimal.scale.unsigned_abs());
-    low_bits(&if decimal.scale < 0 { &decimal.unscaled * power } else { &decimal.unscaled / power })
 }

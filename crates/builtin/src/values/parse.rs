@@ -6,8 +6,10 @@
 
 use super::Values;
 use super::convert::Conversion;
-use super::time::{Pattern, digit_value};
-use kurier_api::data::{Decimal, Map, Schema, SchemaAndValue, SchemaBuilder, SchemaRef, Type, Value, logical};
+use super::time::Pattern;
+use kurier_api::data::{
+    Decimal, Map, Schema, SchemaAndValue, SchemaBuilder, SchemaRef, Type, Value, java_number, logical,
+};
 use num_bigint::BigInt;
 use num_traits::ToPrimitive;
 
@@ -263,7 +265,7 @@ impl<'a> Parser<'a> {
         }
         let token = trim(token);
         let first = token.chars().next().expect("it is not empty");
-        let first_is_digit = digit_value(first).is_some();
+        let first_is_digit = java_number::digit(first).is_some();
         if first_is_digit {
             // Colons are delimiters, so that a time is five tokens.
             let more = self.tokens.ahead(4);
@@ -345,19 +347,9 @@ fn merge_schemas(a: &SchemaRef, b: &SchemaRef) -> Option<SchemaRef> {
     both_numbers.then(|| if a.kind() > b.kind() { a.clone() } else { b.clone() })
 }
 
-/// Java's `new BigDecimal(text)`: digits may be those of any script.
+/// Java's `new BigDecimal(text)`, within bounds.
 pub(super) fn decimal(text: &str) -> Option<Decimal> {
-    if text.len() > MAX_NUMBER_LENGTH {
-        return None;
-    }
-    if text.is_ascii() {
-        return text.parse().ok();
-    }
-    let ascii: Option<String> = text
-        .chars()
-        .map(|c| if c.is_ascii() { Some(c) } else { digit_value(c).map(|digit| char::from(b'0' + digit)) })
-        .collect();
-    ascii?.parse().ok()
+    if text.len() > MAX_NUMBER_LENGTH { None } else { text.parse().ok() }
 }
 
 /// The smallest type that holds a number; fractions are floats even where those lose digits.

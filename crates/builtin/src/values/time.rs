@@ -6,6 +6,7 @@
 use jiff::Timestamp;
 use jiff::civil;
 use jiff::tz::{AmbiguousOffset, TimeZone};
+use kurier_api::data::java_number;
 use kurier_api::data::java_text::{GREGORIAN_CUTOVER_DAY, calendar_day, days_of_gregorian, days_of_julian};
 use kurier_api::data::logical::DAY_MS;
 use std::fmt::Write;
@@ -159,6 +160,13 @@ pub fn lenient_days(year: i32, month: i32, day: i32, more_days: i64) -> i64 {
     if gregorian >= GREGORIAN_CUTOVER_DAY { gregorian } else { julian() }
 }
 
+/// The number at the beginning of a text as Java's `DecimalFormat` for integers reads it, and what follows it.
+pub(crate) fn leading_number(text: &str) -> Option<(i32, &str)> {
+    let mut reader = Reader { rest: text };
+    let number = reader.number()?;
+    Some((number, reader.rest))
+}
+
 /// Reads numbers as Java's `DecimalFormat` for integers does.
 struct Reader<'a> {
     rest: &'a str,
@@ -172,7 +180,7 @@ impl Reader<'_> {
 
     fn digits(&mut self) -> String {
         let mut digits = String::new();
-        while let Some(digit) = self.rest.chars().next().and_then(digit_value) {
+        while let Some(digit) = self.rest.chars().next().and_then(java_number::digit) {
             digits.push(char::from(b'0' + digit));
             self.rest = &self.rest[self.rest.chars().next().map_or(0, char::len_utf8)..];
         }
@@ -211,22 +219,6 @@ impl Reader<'_> {
         let value = format!("{digits}e{exponent}").parse::<f64>().ok()?;
         Some(if value.fract() == 0.0 && value.abs() < 9.2e18 { value as i64 as i32 } else { value as i32 })
     }
-}
-
-/// Zeros of Unicode's decimal digits in the basic plane; the nine others follow each.
-const ZEROS: [u16; 37] = [
-    0x0030, 0x0660, 0x06f0, 0x07c0, 0x0966, 0x09e6, 0x0a66, 0x0ae6, 0x0b66, 0x0be6, 0x0c66, 0x0ce6, 0x0d66, 0x0de6,
-    0x0e50, 0x0ed0, 0x0f20, 0x1040, 0x1090, 0x17e0, 0x1810, 0x1946, 0x19d0, 0x1a80, 0x1a90, 0x1b50, 0x1bb0, 0x1c40,
-    0x1c50, 0xa620, 0xa8d0, 0xa900, 0xa9d0, 0xa9f0, 0xaa50, 0xabf0, 0xff10,
-];
-
-/// Java's `Character.digit(c, 10)`.
-pub fn digit_value(c: char) -> Option<u8> {
-    if c.is_ascii() {
-        return c.is_ascii_digit().then(|| c as u8 - b'0');
-    }
-    let code = u16::try_from(u32::from(c)).ok()?;
-    ZEROS.iter().find(|zero| (**zero..**zero + 10).contains(&code)).map(|zero| (code - zero) as u8)
 }
 
 #[cfg(test)]
