@@ -97,9 +97,9 @@ pub fn value_to(value: &ConfigValue) -> Json {
     json
 }
 
-/// A validator without a text of its own is known by its class; the notation marks where Java adds an identity hash code.
+/// A validator without a text of its own is known by its class; the notation marks where Java adds an identity hash code, but for lambdas.
 fn with_hash(text: String) -> String {
-    let is_class = text.starts_with("org.apache.kafka.") && !text.contains(' ');
+    let is_class = text.starts_with("org.apache.kafka.") && !text.contains(' ') && !text.ends_with("$$Lambda");
     if is_class { format!("{text}@HASH") } else { text }
 }
 

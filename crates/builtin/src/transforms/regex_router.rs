@@ -2,7 +2,7 @@
 
 use super::side::Side;
 use kurier_api::ConnectError;
-use kurier_api::config::{ConfigDef, Importance, Key, ParsedConfig, Type, Validator, invalid};
+use kurier_api::config::{ConfigDef, Importance, Key, ParsedConfig, Type, Validator};
 use kurier_api::plugin::{Transform, Verdict};
 use kurier_api::record::Record;
 use kurier_api::regex::JavaRegex;

@@ -1,10 +1,13 @@
 //! The settings that every connector has: Java's `ConnectorConfig`, `SourceConnectorConfig`, `SinkConnectorConfig`.
 
-use super::classes::concrete;
+use super::classes::{Installed, concrete};
+use super::enrich::enrich;
 use super::versions::VersionRange;
 use crate::registry::Registry;
 use kurier_api::ConnectError;
-use kurier_api::config::{ConfigDef, Importance, Key, Parsed, Recommender, Setting, Type, Validator, Width, invalid};
+use kurier_api::config::{
+    ConfigDef, Importance, Key, Parsed, ParsedConfig, Props, Recommender, Setting, Type, Validator, Width, invalid,
+};
 use kurier_api::plugin::PluginKind;
 use std::collections::BTreeSet;
 
@@ -250,19 +253,7 @@ pub fn common(registry: &Registry, offers: Offers<'_>) -> ConfigDef {
 /// Java's `SourceConnectorConfig`.
 pub fn source(registry: &Registry, offers: Offers<'_>) -> ConfigDef {
     common(registry, offers)
-        .define(
-            Key::new("topic.creation.groups", Type::List)
-                .default("")
-                .validator(Validator::All(vec![
-                    Validator::NonNull,
-                    unique_elements("unique topic creation groups"),
-                ]))
-                .importance(Importance::Low)
-                .group("Topic Creation", 1)
-                .width(Width::Long)
-                .display_name("Topic Creation Groups")
-                .doc("Groups of settings for topics that the connector makes."),
-        )
+        .define(topic_creation_groups())
         .define(
             Key::new("exactly.once.support", Type::String)
                 .default("requested")
@@ -361,4 +352,26 @@ pub fn sink(registry: &Registry, offers: Offers<'_>) -> ConfigDef {
                 .display_name("Enable Error Context Headers")
                 .doc("Whether headers of a dead letter say where it came from and why."),
         )
+}
+
+/// `topic.creation.groups`.
+pub(super) fn topic_creation_groups() -> Key {
+    Key::new("topic.creation.groups", Type::List)
+        .default("")
+        .validator(Validator::All(vec![Validator::NonNull, unique_elements("unique topic creation groups")]))
+        .importance(Importance::Low)
+        .group("Topic Creation", 1)
+        .width(Width::Long)
+        .display_name("Topic Creation Groups")
+        .doc("Groups of settings for topics that the connector makes.")
+}
+
+/// A config with the settings of its transforms and predicates. Java's `new ConnectorConfig`.
+///
+/// # Errors
+/// Java's `ConfigException`.
+pub fn parse(registry: &Registry, def: &ConfigDef, props: &Props) -> Result<ParsedConfig, ConnectError> {
+    let classes = Installed(registry);
+    def.parse_with(props, &classes)?;
+    enrich(registry, def, props, true)?.parse_with(props, &classes)
 }

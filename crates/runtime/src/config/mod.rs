@@ -5,6 +5,8 @@ pub mod connector;
 pub mod enrich;
 pub mod policy;
 pub mod rest;
+pub mod sink;
+pub mod source;
 pub mod ssl;
 pub mod standalone;
 pub mod versions;

@@ -10,11 +10,12 @@ use super::pending::{REQUEST_TIMEOUT, RequestId};
 use super::request::{HerderError, Response, ServerInfo};
 use super::resolve::ConfigResolver;
 use super::step::{Effect, Herder, Input, Settings};
+use super::tasks;
 use super::validate::Validation;
-use super::{tasks, validate};
 use crate::registry::Registry;
 use crate::store::OffsetStore;
 use crate::unit::{UnitEvent, Worker};
+use crate::worker::guard::panicked;
 use futures::FutureExt;
 use kurier_api::config::Props;
 use std::collections::BTreeMap;
@@ -251,7 +252,7 @@ impl Rim<'_> {
 async fn bounded(work: impl Future<Output = Input>, otherwise: impl FnOnce(String) -> Input) -> Input {
     match tokio::time::timeout(REQUEST_TIMEOUT, AssertUnwindSafe(work).catch_unwind()).await {
         Ok(Ok(input)) => input,
-        Ok(Err(panic)) => otherwise(validate::panic_text(&*panic)),
+        Ok(Err(panic)) => otherwise(panicked("asked by the herder", &*panic).message().unwrap_or_default().to_owned()),
         Err(_) => otherwise("A plugin or the brokers did not answer in time".to_owned()),
     }
 }

@@ -10,13 +10,12 @@ use crate::config::classes::Installed;
 use crate::config::connector::{self as definitions, Offers};
 use crate::config::enrich::enrich;
 use crate::config::policy::{OverridePolicy, is_policy};
+use crate::config::sink;
 use crate::config::versions::{VersionRange, ensure_installed};
 use crate::registry::{ConnectorPlugin, Registry};
 use kurier_api::ConnectError;
 use kurier_api::config::{Classes, ConfigDef, ConfigValue, Key, Parsed, Props, Recommender, Setting, parse_type};
 use kurier_api::plugin::PluginKind;
-use kurier_api::regex::JavaRegex;
-use std::any::Any;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -35,12 +34,6 @@ pub(crate) fn refusal(infos: &ConfigInfos) -> Option<HerderError> {
         "\nYou can also find the above list of errors at the endpoint `/connector-plugins/{connectorType}/config/validate`",
     );
     Some(HerderError::bad_request(text))
-}
-
-/// What a request is answered whose validation panicked.
-pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    format!("A plugin panicked: {}", text.unwrap_or("it did not say why"))
 }
 
 /// The settings of a plugin: its own in their order, then for connectors those of the framework that it does not define itself.
@@ -231,7 +224,11 @@ impl Validation {
         }
         self.check_converters(&props, &mut values);
         if let ConnectorPlugin::Sink(_) = plugin {
-            check_topics(&props, &mut values)?;
+            for value in sink::problems(&props)? {
+                for error in value.errors {
+                    values.error(&value.name, error);
+                }
+            }
         }
         refuse_nulls(&given, &mut values);
 
@@ -442,49 +439,6 @@ fn overridden_clients(plugin: &ConnectorPlugin, props: &Props) -> Vec<&'static s
         ConnectorPlugin::Sink(_) if dead_letters => vec![PRODUCER, CONSUMER, ADMIN],
         ConnectorPlugin::Sink(_) => vec![CONSUMER],
     }
-}
-
-/// Java's `SinkConnectorConfig.validate`.
-///
-/// # Errors
-/// A regular expression that cannot be read, where it would have to be matched.
-fn check_topics(props: &Props, values: &mut Values) -> Result<(), HerderError> {
-    let text = |key: &str| props.get(key).map_or("", |text| text.trim());
-    let (topics, regex, dlq) = (text("topics"), text("topics.regex"), text("errors.deadletterqueue.topic.name"));
-    let both = |values: &mut Values, message: &str| {
-        for key in ["topics", "topics.regex"] {
-            values.error(key, message);
-        }
-    };
-    if topics.is_empty() && regex.is_empty() {
-        both(values, "Must configure one of topics or topics.regex");
-    } else if !topics.is_empty() && !regex.is_empty() {
-        both(values, "topics and topics.regex are mutually exclusive options, but both are set.");
-    }
-    if dlq.is_empty() {
-        return Ok(());
-    }
-    let list: Vec<&str> = topics.split(',').map(str::trim).filter(|topic| !topic.is_empty()).collect();
-    if list.contains(&dlq) {
-        let message = format!(
-            "The DLQ topic '{dlq}' may not be included in the list of topics ('topics=[{}]') consumed by the connector",
-            list.join(", ")
-        );
-        values.error("topics", message);
-    }
-    if !regex.is_empty() {
-        let pattern = JavaRegex::new(regex)
-            .map_err(|error| ConnectError::of_class("java.util.regex.PatternSyntaxException", error))?;
-        // A pattern that takes too long to match does not match.
-        if pattern.matches(dlq).unwrap_or(false) {
-            let message = format!(
-                "The DLQ topic '{dlq}' may not be matched by the regex for the topics ('topics.regex={regex}') consumed by \
-                 the connector"
-            );
-            values.error("topics.regex", message);
-        }
-    }
-    Ok(())
 }
 
 /// Java counts every error of the main list, and in the prefixed lists every entry that has any; no entry there has two.

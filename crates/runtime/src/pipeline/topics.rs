@@ -5,16 +5,14 @@
 //! Counterpart of Apache Kafka's `TopicCreation`.
 
 use super::control::Control;
+use crate::config::source::{SourceConnectorConfig, TopicGroup};
 use async_trait::async_trait;
 use kurier_api::config::Props;
 use kurier_api::regex::JavaRegex;
 use kurier_api::{ConnectError, NextStep};
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
-
-const PREFIX: &str = "topic.creation.";
-const DEFAULT_GROUP: &str = "default";
 
 /// The groups of a connector.
 #[derive(Debug)]
@@ -51,34 +49,22 @@ impl TopicGroups {
     /// # Errors
     /// `ConfigException` for a setting of the default group that is missing, and for what cannot be read.
     pub fn parse(props: &Props) -> Result<Option<Self>, ConnectError> {
-        if !props.keys().any(|key| key.starts_with(PREFIX)) {
-            return Ok(None);
-        }
-        let default = TopicSettings {
-            partitions: number(props, DEFAULT_GROUP, "partitions", None)?,
-            replication_factor: number(props, DEFAULT_GROUP, "replication.factor", None)?,
-            configs: configs(props, DEFAULT_GROUP),
+        let Some(mut declared) = SourceConnectorConfig::topic_groups(props)? else { return Ok(None) };
+        let settings = |group: &TopicGroup| TopicSettings {
+            partitions: group.partitions,
+            replication_factor: group.replication_factor,
+            configs: group.configs.clone(),
         };
-        let mut groups = Vec::new();
-        for name in list(props.get("topic.creation.groups")) {
-            if name == DEFAULT_GROUP {
-                continue; // It is always there, and always last.
-            }
-            let patterns = |suffix: &str| {
-                let key = format!("{PREFIX}{name}.{suffix}");
-                Patterns::parse(&key, list(props.get(&key)))
-            };
-            groups.push(Group {
-                include: patterns("include")?,
-                exclude: patterns("exclude")?,
-                settings: TopicSettings {
-                    partitions: number(props, name, "partitions", Some(default.partitions))?,
-                    replication_factor: number(props, name, "replication.factor", Some(default.replication_factor))?,
-                    configs: configs(props, name),
-                },
-            });
-        }
-        Ok(Some(Self { groups, default }))
+        let default = declared.pop().expect("the default group is always there");
+        let group = |group: &TopicGroup| {
+            Ok(Group {
+                include: Patterns::of(&group.include)?,
+                exclude: Patterns::of(&group.exclude)?,
+                settings: settings(group),
+            })
+        };
+        let groups = declared.iter().map(group).collect::<Result<_, ConnectError>>()?;
+        Ok(Some(Self { groups, default: settings(&default) }))
     }
 
     /// What a topic of this name gets.
@@ -170,67 +156,19 @@ impl TopicSettings {
 }
 
 impl Patterns {
-    fn parse<'a>(key: &str, patterns: impl Iterator<Item = &'a str>) -> Result<Self, ConnectError> {
-        let joined = patterns.collect::<Vec<_>>().join("|");
+    fn of(patterns: &[String]) -> Result<Self, ConnectError> {
+        let joined = patterns.join("|");
         if joined.is_empty() {
             return Ok(Self(None));
         }
-        let regex = JavaRegex::new(&joined).map_err(|error| {
-            ConnectError::config(format!("Invalid value {joined} for configuration {key}: {error}"))
-        })?;
-        Ok(Self(Some(regex)))
+        // Each of them has been read, but together they may name a group twice.
+        JavaRegex::new(&joined).map(|regex| Self(Some(regex))).map_err(ConnectError::config)
     }
 
     fn match_any(&self, topic: &str) -> bool {
         // A pattern that takes too long to match does not match.
         self.0.as_ref().is_some_and(|regex| regex.matches(topic).unwrap_or(false))
     }
-}
-
-fn list(text: Option<&String>) -> impl Iterator<Item = &str> {
-    text.map_or("", String::as_str).split(',').map(str::trim).filter(|item| !item.is_empty())
-}
-
-fn number<N: std::str::FromStr + Copy + PartialOrd + From<i8>>(
-    props: &Props,
-    group: &str,
-    suffix: &str,
-    default: Option<N>,
-) -> Result<N, ConnectError> {
-    let key = format!("{PREFIX}{group}.{suffix}");
-    let Some(text) = props.get(&key) else {
-        return default.ok_or_else(|| {
-            ConnectError::config(format!("Missing required configuration \"{key}\" which has no default value."))
-        });
-    };
-    let invalid = |why: &str| ConnectError::config(format!("Invalid value {text} for configuration {key}: {why}"));
-    let n: N = text.trim().parse().map_err(|_| invalid("Not a number of its type"))?;
-    if n >= N::from(1) || n == N::from(-1) {
-        return Ok(n);
-    }
-    // Java names the setting without its group here.
-    Err(ConnectError::config(match suffix {
-        "partitions" => format!(
-            "Invalid value {text} for configuration partitions: Number of partitions must be positive, or -1 to use the \
-             broker's default"
-        ),
-        _ => format!(
-            "Invalid value {text} for configuration {suffix}: Replication factor must be positive and not larger than the \
-             number of brokers in the Kafka cluster, or -1 to use the broker's default"
-        ),
-    }))
-}
-
-/// The keys of a group that are not ours: settings of the topic, passed as they are.
-fn configs(props: &Props, group: &str) -> BTreeMap<String, String> {
-    let own = BTreeSet::from(["include", "exclude", "partitions", "replication.factor"]);
-    let prefix = format!("{PREFIX}{group}.");
-    props
-        .range(prefix.clone()..)
-        .map_while(|(key, value)| Some((key.strip_prefix(&prefix)?, value)))
-        .filter(|(key, _)| !own.contains(key))
-        .map(|(key, value)| (key.to_owned(), value.clone()))
-        .collect()
 }
 
 #[cfg(test)]
@@ -285,12 +223,12 @@ mod tests {
                 "Missing required configuration \"topic.creation.default.replication.factor\" which has no default value.",
             ),
             (
-                &[("topic.creation.default.partitions", "0")],
+                &[("topic.creation.default.partitions", "0"), DEFAULTS[1]],
                 "Invalid value 0 for configuration partitions: Number of partitions must be positive, or -1 to use the broker's default",
             ),
             (
                 &[DEFAULTS[0], DEFAULTS[1], ("topic.creation.groups", "g"), ("topic.creation.g.include", "(")],
-                "Invalid value ( for configuration topic.creation.g.include: ",
+                "Invalid value [(] for configuration include: Syntax error in regular expression: Unclosed group near index 1",
             ),
         ];
         for (pairs, message) in cases {

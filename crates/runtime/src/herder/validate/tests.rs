@@ -1,6 +1,6 @@
 use super::*;
-use kurier_api::config::Type;
 use async_trait::async_trait;
+use kurier_api::config::Type;
 use kurier_api::plugin::{
     ConfigProvider, ConfigProviderType, Connector, ConnectorContext, Descriptor, ProvidedConfig, Sink, SinkTask,
     SinkTaskContext, Source, SourceTask, SourceTaskContext,
