@@ -137,9 +137,16 @@ impl ConnectorFile {
             };
             return Ok(Self { name: body.name.into(), config, initial_state });
         }
-        match properties::parse_bytes(bytes) {
+        let settings = properties::parse_bytes(bytes);
+        // Java reads whatever is no JSON as properties in the end, and then misses the name.
+        if let Some(problem) = json_problem(path, bytes)
+            && !settings.as_ref().is_ok_and(|settings| settings.contains_key("name"))
+        {
+            return malformed(format!("{}: {problem}", path.display()));
+        }
+        match settings {
             Ok(settings) => Self::named(path, settings.into_iter().map(|(key, value)| (key, Some(value))).collect()),
-            Err(error) => malformed(format!("{}: {error}", path.display())),
+            Err(error) => malformed(format!("{}, {error}", path.display())),
         }
     }
 
@@ -154,6 +161,27 @@ impl ConnectorFile {
     }
 }
 
+/// Why a file that is meant to be JSON describes no connector; none for other files.
+fn json_problem(path: &Path, bytes: &[u8]) -> Option<String> {
+    let first = bytes.iter().find(|byte| !byte.is_ascii_whitespace());
+    if path.extension().is_none_or(|extension| extension != "json") && !matches!(first, Some(b'{' | b'[')) {
+        return None;
+    }
+    let expected = "expected an object of settings, or {\"name\": …, \"config\": {…}}";
+    Some(match serde_json::from_slice(bytes) {
+        Err(error) => format!("malformed JSON: {error}"),
+        Ok(serde_json::Value::Object(map)) => {
+            let inner = map.get("config").and_then(serde_json::Value::as_object);
+            let composite = |(_, value): &(&String, &serde_json::Value)| value.is_array() || value.is_object();
+            match inner.unwrap_or(&map).iter().find(composite) {
+                Some((key, _)) => format!("the setting `{key}` is a list or an object instead of a text; {expected}"),
+                None => expected.to_owned(),
+            }
+        }
+        Ok(_) => expected.to_owned(),
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -164,7 +192,7 @@ mod tests {
             pairs.iter().map(|(k, v)| ((*k).to_owned(), Some((*v).to_owned()))).collect()
         };
         let missing = "Connector configuration at 'f' is missing the mandatory 'name' configuration";
-        let cases: [(&str, Result<(&str, RawConfig, Option<TargetState>), &str>); 10] = [
+        let cases: [(&str, Result<(&str, RawConfig, Option<TargetState>), &str>); 14] = [
             ("name=c\na = 1\n# x\n", Ok(("c", config(&[("name", "c"), ("a", "1")]), None))),
             (
                 r#"{"name": "c", "a": 1, "b": true}"#,
@@ -186,7 +214,21 @@ mod tests {
             (r#"{"a": "1"}"#, Err(missing)),
             ("a=1", Err(missing)),
             ("", Err(missing)),
-            ("[1]", Err(missing)),
+            ("{\n\"name\": \"c\",\n}", Err("f: malformed JSON: trailing comma at line 3 column 1")),
+            ("[1]", Err("f: expected an object of settings, or {\"name\": …, \"config\": {…}}")),
+            (
+                r#"{"name": "c", "config": {"a": []}}"#,
+                Err(
+                    "f: the setting `a` is a list or an object instead of a text; expected an object of settings, or {\"name\": …, \"config\": {…}}",
+                ),
+            ),
+            ("{=1\nname=c", Ok(("c", config(&[("{", "1"), ("name", "c")]), None))),
+            (
+                "a=1\nb=\\u00",
+                Err(
+                    "f, line 2: Malformed \\uxxxx encoding: `\\u00` has not four hexadecimal digits; write a plain backslash as `\\\\`",
+                ),
+            ),
         ];
         for (text, expected) in cases {
             let read = ConnectorFile::parse(Path::new("f"), text.as_bytes());
