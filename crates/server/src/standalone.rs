@@ -25,6 +25,8 @@ use tokio::sync::mpsc;
 
 /// The version of Apache Kafka Connect that REST states.
 const CONNECT_VERSION: &str = "4.3.1";
+/// What `GET /` shows as commit: that of Kurier's sources, for there is none of Apache Kafka in it.
+const COMMIT: &str = env!("KURIER_COMMIT");
 /// What is kept in the offsets file, as in Java whatever the worker's converters are.
 const JSON: &str = "org.apache.kafka.connect.json.JsonConverter";
 /// At least so many threads run plugins, so that one which blocks does not stop the others.
@@ -74,7 +76,7 @@ impl Standalone {
             worker_id: bound.worker_id().into(),
             registry,
             resolver,
-            server_info: ServerInfo { version: CONNECT_VERSION, commit: commit(), kafka_cluster_id },
+            server_info: ServerInfo { version: CONNECT_VERSION, commit: COMMIT.to_owned(), kafka_cluster_id },
             props: props.clone(),
             offsets,
             sink_groups: Arc::new(KafkaSinkGroups::new(props.clone())),
@@ -122,16 +124,12 @@ impl Standalone {
 
 /// Takes the ports of REST.
 pub(crate) async fn bind(config: &StandaloneConfig) -> Result<Bound, Failure> {
-    let rest_config = RestConfig::from_settings(|key| config.props().get(key).map(String::as_str))?;
-    rest::bind(rest_config).await.map_err(|error| {
-        let failure = Failure::from(error);
-        Failure::new(format!("{failure}; choose another port in `listeners`, or stop what uses this one"))
-    })
+    Ok(rest::bind(rest_config(config)?).await?)
 }
 
-/// What `GET /` shows as commit: Kurier's version, for there is no commit of Apache Kafka in it.
-fn commit() -> String {
-    format!("kurier-{}", env!("CARGO_PKG_VERSION"))
+/// The settings of REST among those of a worker.
+pub(crate) fn rest_config(config: &StandaloneConfig) -> Result<RestConfig, Failure> {
+    Ok(RestConfig::from_settings(|key| config.props().get(key).map(String::as_str))?)
 }
 
 /// A worker's converters must be there at start, as in Java.

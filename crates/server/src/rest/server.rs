@@ -13,6 +13,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use kurier_runtime::herder::HerderHandle;
 use std::convert::Infallible;
 use std::fmt;
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -41,13 +42,27 @@ pub(crate) struct RestError {
 
 impl fmt::Display for RestError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "cannot listen on {}:{}", self.listener.host, self.listener.port)
+        let host = if self.listener.host.is_empty() { "*" } else { &self.listener.host };
+        write!(f, "cannot listen on {host}:{}: {}; ", self.listener.port, self.source)?;
+        f.write_str(match self.source.kind() {
+            ErrorKind::AddrInUse => "choose another port in `listeners`, or stop what uses this one",
+            ErrorKind::PermissionDenied => "choose a port of 1024 or more in `listeners`",
+            ErrorKind::AddrNotAvailable => "name an address of this machine in `listeners`",
+            _ => "check `listeners`",
+        })
     }
 }
 
 impl std::error::Error for RestError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         Some(&self.source)
+    }
+}
+
+impl RestError {
+    /// Whether somebody else listens there.
+    pub(crate) fn is_in_use(&self) -> bool {
+        self.source.kind() == ErrorKind::AddrInUse
     }
 }
 
