@@ -10,7 +10,7 @@ mod view;
 
 use crate::cli::{Failure, Output, print};
 use crate::process::StopSignals;
-use crate::rest::{Bound, LogLevel};
+use crate::rest::{self, Bound, LogLevel};
 use crate::standalone::{self, Standalone};
 use crate::{logging, process, screen};
 use kurier_api::config::Props;
@@ -165,8 +165,10 @@ async fn worker_config(
         StandaloneConfig::parse(props, plugins)
     };
     let usual = on(REST_PORT)?;
-    if let Ok(bound) = standalone::bind(&usual).await {
-        return Ok((usual, bound));
+    match rest::bind(standalone::rest_config(&usual)?).await {
+        Ok(bound) => return Ok((usual, bound)),
+        Err(error) if error.is_in_use() => {}
+        Err(error) => return Err(error.into()),
     }
     let free = on(0)?;
     let bound = standalone::bind(&free).await?;
