@@ -190,4 +190,6 @@ pub struct TaskCounters {
     pub dead_letters: AtomicU64,
     /// 1 while the task has nothing to do: a source that read everything and had it acknowledged and committed, a sink that caught up and committed.
     pub idle: AtomicU64,
+    /// 1 if a source does not know when it has nothing to do: then it is never idle.
+    pub idle_unknown: AtomicU64,
 }

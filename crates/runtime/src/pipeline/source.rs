@@ -381,8 +381,9 @@ impl SourcePipeline {
 
     fn show_idleness(&self, run: &Run, read_nothing: bool) {
         let all_safe = run.ledger.in_flight() == 0 && !run.ledger.has_committable();
-        let idle = read_nothing && all_safe && self.task.is_idle() == Some(true);
-        self.counters.idle.store(idle.into(), Relaxed);
+        let said = self.task.is_idle();
+        self.counters.idle.store((read_nothing && all_safe && said == Some(true)).into(), Relaxed);
+        self.counters.idle_unknown.store(said.is_none().into(), Relaxed);
     }
 }
 

@@ -31,7 +31,8 @@ pub(super) struct DevArgs {
     /// End after this time: 500ms, 20s, 5m, 1h.
     #[arg(long, value_name = "TIME", value_parser = duration)]
     duration: Option<Duration>,
-    /// End with 0 when sources have read everything and sinks have caught up, with 3 when a connector fails.
+    /// End with 0 when sources have read everything and sinks have caught up, with 3 when a connector fails. A source that cannot say whether it has
+    /// read everything needs --duration too.
     #[arg(long)]
     until_idle: bool,
     /// A setting of the worker; may be repeated.

@@ -56,8 +56,13 @@ pub(crate) struct DevOptions {
 #[derive(Debug)]
 enum End {
     Idle,
-    Duration,
+    /// The time is over; whether everything that can say so was idle.
+    Duration {
+        idle: bool,
+    },
     Stopped,
+    /// These sources cannot say whether they have read everything, and no time was given.
+    Mute(Vec<String>),
     /// Connectors have failed: their sentences.
     Failed(Vec<String>),
 }
@@ -218,6 +223,7 @@ impl Watch<'_> {
         let every = if draws { DRAW_EVERY } else { LINES_EVERY };
         let mut shown: Option<Sample> = None;
         let mut quiet: Option<Sample> = None;
+        let mut told_mute = false;
         let end = loop {
             let sample = self.look().await?;
             let due = shown.as_ref().is_none_or(|shown| sample.at.duration_since(shown.at) >= every);
@@ -225,10 +231,21 @@ impl Watch<'_> {
                 self.show(&sample, shown.as_ref(), draws)?;
                 shown = Some(sample.clone());
             }
+            let rest_is_idle = sample.rest_is_idle();
             if options.until_idle {
                 let failed: Vec<String> = sample.failed().map(failure_of).collect();
                 if !failed.is_empty() {
                     break End::Failed(failed);
+                }
+                let mute = sample.mute();
+                if !mute.is_empty() {
+                    if until.is_none() {
+                        break End::Mute(mute);
+                    }
+                    if !told_mute {
+                        told_mute = true;
+                        self.say.line(&format!("{}: --duration ends this run.", cannot_say(&mute)))?;
+                    }
                 }
                 // Twice with nothing between: what a source has just written, a sink may not yet know of.
                 if sample.is_idle() && quiet.as_ref().is_some_and(|quiet| same_counts(quiet, &sample)) {
@@ -241,7 +258,7 @@ impl Watch<'_> {
                 }
             }
             if until.is_some_and(|until| Instant::now() >= until) {
-                break End::Duration;
+                break End::Duration { idle: rest_is_idle };
             }
             tokio::select! {
                 () = stop.wait() => break End::Stopped,
@@ -313,6 +330,10 @@ fn failure_of(connector: &ConnectorSample) -> String {
     format!("{} has failed: {why}", connector.name)
 }
 
+fn cannot_say(names: &[String]) -> String {
+    format!("{} cannot say whether everything is read", names.join(", "))
+}
+
 fn same_counts(a: &Sample, b: &Sample) -> bool {
     let counts = |sample: &Sample| -> Vec<_> {
         sample.connectors.iter().map(|c| (c.name.clone(), c.records, c.failed, c.tasks.len())).collect()
@@ -329,9 +350,12 @@ fn finish(ended: Result<End, Failure>, summary: Summary, options: &DevOptions) -
     }
     match end {
         End::Failed(failures) => Err(Failure::connector(failures.join("\n"))),
-        End::Duration if options.until_idle => {
+        End::Mute(names) => {
+            Err(Failure::usage(format!("{}, so --until-idle would never end; give --duration too", cannot_say(&names))))
+        }
+        End::Duration { idle: false } if options.until_idle => {
             Err(Failure::new("the time given with --duration was over before everything was idle"))
         }
-        End::Idle | End::Duration | End::Stopped => Ok(()),
+        End::Idle | End::Duration { .. } | End::Stopped => Ok(()),
     }
 }

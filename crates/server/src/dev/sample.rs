@@ -29,6 +29,8 @@ pub(super) struct ConnectorSample {
     pub(super) dead_letters: u64,
     /// Whether every task of a source has nothing to do, or some task of a sink; see [`lag`] for the others.
     pub(super) idle: bool,
+    /// Whether some task of a source cannot say that.
+    pub(super) mute: bool,
 }
 
 impl ConnectorSample {
@@ -82,6 +84,7 @@ impl Sample {
                         _ => !own.is_empty() && idle.all(|idle| idle),
                     }
                 },
+                mute: own.iter().any(|(_, counters)| counters.idle_unknown.load(Ordering::Relaxed) != 0),
                 config: info.config,
             });
         }
@@ -92,6 +95,16 @@ impl Sample {
     /// Whether every connector says that it has nothing to do.
     pub(super) fn is_idle(&self) -> bool {
         self.connectors.iter().all(|connector| connector.idle)
+    }
+
+    /// The same of those that can say so.
+    pub(super) fn rest_is_idle(&self) -> bool {
+        self.connectors.iter().all(|connector| connector.idle || connector.mute)
+    }
+
+    /// The names of sources that cannot say whether they have read everything.
+    pub(super) fn mute(&self) -> Vec<String> {
+        self.connectors.iter().filter(|connector| connector.mute).map(|connector| connector.name.clone()).collect()
     }
 
     /// Connectors that have failed, or have a task that has.
