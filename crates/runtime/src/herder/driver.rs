@@ -5,6 +5,7 @@
 #![expect(clippy::disallowed_methods, reason = "driver: reads the clock, starts tasks, waits")]
 
 use super::handle::{Call, HerderHandle};
+use super::misspelt::misspelt;
 use super::offsets::{Offsets, SinkGroups};
 use super::pending::{REQUEST_TIMEOUT, RequestId};
 use super::request::{HerderError, Response, ServerInfo};
@@ -277,7 +278,16 @@ fn perform(effect: Effect, rim: &Rim<'_>, waiting: &mut Waiting) {
         }
         Effect::Validate { id, config } => {
             let validation = rim.validation.clone();
-            let work = async move { Input::Validated { id, outcome: validation.validate(&config).await } };
+            let work = async move {
+                let outcome = validation.validate(&config).await;
+                if let Some(infos) = outcome.as_ref().ok().filter(|infos| infos.error_count == 0) {
+                    let connector = config.get("name").cloned().flatten().unwrap_or_default();
+                    for hint in misspelt(&config, infos) {
+                        tracing::warn!("connector {connector}: {hint}");
+                    }
+                }
+                Input::Validated { id, outcome }
+            };
             rim.beside_blocking(work, move |panic| Input::Validated { id, outcome: Err(HerderError::internal(panic)) });
         }
         Effect::ShowValidation { id, plugin, config } => {

@@ -368,7 +368,7 @@ impl Herder {
         let known = self.cluster.connector(&name).is_some();
         let refused = match outcome {
             Err(error) => Some(error),
-            Ok(infos) => validate::refusal(&infos).or_else(|| match put {
+            Ok(infos) => validate::refusal(&config, &infos).or_else(|| match put {
                 Put::Create if known => Some(HerderError::conflict(format!("Connector {name} already exists"))),
                 Put::Patch if !known => Some(connector_not_found(&name)),
                 _ => None,

@@ -4,6 +4,7 @@
 //! references, not as the secrets they stand for.
 
 use super::client_keys;
+use super::misspelt::misspelt;
 use super::request::{ConfigInfo, ConfigInfos, ConfigKeyInfo, ConfigValueInfo, HerderError, RawConfig};
 use super::resolve::ConfigResolver;
 use crate::config::classes::Installed;
@@ -19,8 +20,8 @@ use kurier_api::plugin::PluginKind;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// What a request is answered whose config has errors; none if it has none.
-pub(crate) fn refusal(infos: &ConfigInfos) -> Option<HerderError> {
+/// What a request is answered whose config has errors; none if it has none. Java's text, and which settings may have been meant.
+pub(crate) fn refusal(config: &RawConfig, infos: &ConfigInfos) -> Option<HerderError> {
     if infos.error_count == 0 {
         return None;
     }
@@ -33,6 +34,10 @@ pub(crate) fn refusal(infos: &ConfigInfos) -> Option<HerderError> {
     text.push_str(
         "\nYou can also find the above list of errors at the endpoint `/connector-plugins/{connectorType}/config/validate`",
     );
+    for hint in misspelt(config, infos) {
+        text.push('\n');
+        text.push_str(&hint);
+    }
     Some(HerderError::bad_request(text))
 }
 

@@ -5,7 +5,7 @@
 use super::rest_client::{RestClient, segment};
 use super::{Failure, Output, print, table};
 use clap::{Args, Subcommand};
-use kurier_runtime::herder::ConnectorFile;
+use kurier_runtime::herder::{ConnectorFile, misspelt_settings};
 use serde_json::{Map, Value, json};
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -234,11 +234,18 @@ fn validate(rest: &RestClient, file: &Path, output: Output) -> Result<(), Failur
             writeln!(errors, "{}: {}", text(&value["name"]), text(error)).expect("writing into memory does not fail");
         }
     }
-    if infos["error_count"].as_u64() == Some(0) {
-        return if output == Output::Text { print("no errors\n") } else { Ok(()) };
+    let definitions = infos["configs"].as_array().into_iter().flatten();
+    let declared: Vec<&str> = definitions.filter_map(|config| config["definition"]["name"].as_str()).collect();
+    let mut hints = String::new();
+    for hint in misspelt_settings(connector.config.keys().map(String::as_str), &declared) {
+        writeln!(hints, "{hint}").expect("writing into memory does not fail");
     }
+    let is_good = infos["error_count"].as_u64() == Some(0);
     if output == Output::Text {
-        print(&errors)?;
+        print(&format!("{errors}{hints}{}", if is_good { "no errors\n" } else { "" }))?;
+    }
+    if is_good {
+        return Ok(());
     }
     Err(Failure::new(format!("{} has {} error(s)", file.display(), infos["error_count"])))
 }

@@ -8,11 +8,12 @@ use std::path::{Path, PathBuf};
 pub(super) fn connectors(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
     let mut files = Vec::new();
     for path in paths {
-        if !path.is_dir() {
+        let cannot_read = |error| Failure::new(format!("cannot read {}: {error}", path.display()));
+        if !std::fs::metadata(path).map_err(cannot_read)?.is_dir() {
             files.push(path.clone());
             continue;
         }
-        let inside = folder(path).map_err(|error| Failure::new(format!("cannot read {}: {error}", path.display())))?;
+        let inside = folder(path).map_err(cannot_read)?;
         if inside.is_empty() {
             return Err(Failure::new(format!("{} holds no .properties and no .json file", path.display())));
         }

@@ -197,7 +197,7 @@ async fn policies_say_which_overrides_are_allowed() {
     ] {
         let infos = validation(policy).validate(&config).await.unwrap();
         assert_eq!(infos.error_count, refused, "{policy}");
-        let text = refusal(&infos).map(|error| error.message().to_owned()).unwrap_or_default();
+        let text = refusal(&config, &infos).map(|error| error.message().to_owned()).unwrap_or_default();
         assert_eq!(text.contains("does not allow 'acks' to be overridden"), refused > 0, "{policy}: {text}");
     }
 }
