@@ -104,3 +104,33 @@ fn only_the_task_that_is_struck_fails() {
     assert!(bed.values("t").iter().all(|value| !value.contains("-1-")));
     worker.stop();
 }
+
+#[test]
+fn a_record_that_is_tried_again_when_its_task_stops_is_not_given_up() {
+    let bed = Bed::start();
+    let worker = bed.kurier();
+    let struck = [
+        ("topic", "t"),
+        ("max.messages", "20"),
+        ("errors.retry.timeout", "-1"),
+        ("errors.tolerance", "all"),
+        ("transforms", "x"),
+        ("transforms.x.type", "kurierfixtures.StruckTransform"),
+        ("transforms.x.inject", "apply=retriable"),
+        ("transforms.x.inject.after", "10"),
+    ];
+    worker.create("c", "MonitorableSource", &struck);
+    let saved = json!({"offsets": [{"partition": {"task.id": "c-0"}, "offset": {"saved": 10}}]});
+    let offsets = || worker.call("GET", "/connectors/c/offsets", None);
+    until("the records before", || Ok(bed.values("t").len() == 10));
+    let (took, answer) = common::timed(|| worker.call("PUT", "/connectors/c/stop", None));
+    assert_eq!(answer.0, 204);
+    assert!(took < common::GRACE, "it did not wait for its next attempt: {took:?}");
+    worker.wait_for_states("c", "STOPPED");
+    assert_eq!(offsets(), (200, saved));
+    worker.create("c", "MonitorableSource", &struck[..2]);
+    worker.call("PUT", "/connectors/c/resume", None);
+    until("the others", || Ok(bed.values("t").len() == 20));
+    assert_eq!(bed.values("t"), numbers("c", 1..=20));
+    worker.stop();
+}
