@@ -5,6 +5,7 @@
 pub mod bytes;
 mod charset;
 pub mod converters;
+mod date_format;
 pub mod json;
 pub mod numbers;
 pub mod predicates;

@@ -2,8 +2,8 @@
 
 use super::side::Side;
 use super::{
-    drop_headers, extract_field, filter, header_from, hoist_field, insert_field, insert_header, mask_field,
-    regex_router, replace_field, set_schema_metadata, value_to_key,
+    cast, drop_headers, extract_field, filter, flatten, header_from, hoist_field, insert_field, insert_header,
+    mask_field, regex_router, replace_field, set_schema_metadata, timestamp_converter, timestamp_router, value_to_key,
 };
 use crate::converters::VERSION;
 use kurier_api::ConnectError;
@@ -74,10 +74,12 @@ macro_rules! whole_record {
 
 /// All transforms.
 pub fn transforms() -> impl Iterator<Item = Arc<dyn TransformType>> {
-    let all = whole_record!("DropHeaders", drop_headers)
+    let all = both_sides!("Cast", cast)
         .into_iter()
+        .chain(whole_record!("DropHeaders", drop_headers))
         .chain(both_sides!("ExtractField", extract_field))
         .chain(whole_record!("Filter", filter))
+        .chain(both_sides!("Flatten", flatten))
         .chain(both_sides!("HeaderFrom", header_from))
         .chain(both_sides!("HoistField", hoist_field))
         .chain(both_sides!("InsertField", insert_field))
@@ -86,6 +88,8 @@ pub fn transforms() -> impl Iterator<Item = Arc<dyn TransformType>> {
         .chain(whole_record!("RegexRouter", regex_router))
         .chain(both_sides!("ReplaceField", replace_field))
         .chain(both_sides!("SetSchemaMetadata", set_schema_metadata))
+        .chain(both_sides!("TimestampConverter", timestamp_converter))
+        .chain(whole_record!("TimestampRouter", timestamp_router))
         .chain(whole_record!("ValueToKey", value_to_key));
     all.map(|kind| Arc::new(kind) as Arc<dyn TransformType>)
 }

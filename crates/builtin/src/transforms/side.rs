@@ -59,7 +59,11 @@ pub(super) fn field_value(structure: &mut Struct, field: &Field, replace_null_wi
 
 /// A builder of a struct schema with the name, version, doc and parameters of another. Java's `SchemaUtil.copySchemaBasics`.
 pub(super) fn copy_basics(schema: &Schema) -> SchemaBuilder {
-    let mut builder = SchemaBuilder::structure();
+    copy_basics_to(schema, SchemaBuilder::structure())
+}
+
+/// The same for a schema of any type that has been begun.
+pub(super) fn copy_basics_to(schema: &Schema, mut builder: SchemaBuilder) -> SchemaBuilder {
     if let Some(name) = schema.name() {
         builder = builder.name(name);
     }
@@ -73,6 +77,31 @@ pub(super) fn copy_basics(schema: &Schema) -> SchemaBuilder {
         builder = builder.parameter(name, value);
     }
     builder
+}
+
+/// A record in a message, as Java prints a source record that knows nothing of where it comes from: transforms are not told.
+pub(super) fn record_text(record: &Record) -> String {
+    let schema = |data: &SchemaAndValue| data.schema.as_ref().map_or_else(|| "null".to_owned(), ToString::to_string);
+    let number = |number: Option<i64>| number.map_or_else(|| "null".to_owned(), |number| number.to_string());
+    let headers: Vec<_> = record
+        .headers
+        .iter()
+        .map(|header| {
+            format!("ConnectHeader(key={}, value={}, schema={})", header.key, header.value.value, schema(&header.value))
+        })
+        .collect();
+    format!(
+        "SourceRecord{{sourcePartition=null, sourceOffset=null}} ConnectRecord{{topic='{}', kafkaPartition={}, key={}, keySchema={}, value={}, \
+         valueSchema={}, timestamp={}, headers=ConnectHeaders(headers={})}}",
+        record.topic,
+        number(record.partition.map(Into::into)),
+        record.key.value,
+        schema(&record.key),
+        record.value.value,
+        schema(&record.value),
+        number(record.timestamp),
+        if headers.is_empty() { String::new() } else { format!("[{}]", headers.join(", ")) },
+    )
 }
 
 /// How many schemas a transform remembers, as in Java.

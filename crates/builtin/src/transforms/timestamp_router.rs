@@ -1,0 +1,51 @@
+//! `TimestampRouter`: puts a record's timestamp into the name of its topic.
+
+use super::side::{Side, record_text};
+use crate::date_format::SimpleDateFormat;
+use kurier_api::ConnectError;
+use kurier_api::config::{ConfigDef, Importance, Key, ParsedConfig, Type};
+use kurier_api::plugin::{Transform, Verdict};
+use kurier_api::record::Record;
+
+pub(super) fn config() -> ConfigDef {
+    ConfigDef::new()
+        .define(
+            Key::new("topic.format", Type::String)
+                .default("${topic}-${timestamp}")
+                .importance(Importance::High)
+                .doc("The new topic; `${topic}` and `${timestamp}` in it are filled in."),
+        )
+        .define(
+            Key::new("timestamp.format", Type::String)
+                .default("yyyyMMdd")
+                .importance(Importance::High)
+                .doc("How the timestamp is written, in UTC: a pattern of Java's `SimpleDateFormat`."),
+        )
+}
+
+pub(super) fn make(config: &ParsedConfig, _side: Side) -> Result<Box<dyn Transform>, ConnectError> {
+    Ok(Box::new(TimestampRouter {
+        topic_format: config.get_str("topic.format").unwrap_or_default().to_owned(),
+        // Only text is written here, for which no century has to be guessed.
+        timestamp_format: SimpleDateFormat::new(config.get_str("timestamp.format").unwrap_or_default(), 0),
+    }))
+}
+
+struct TimestampRouter {
+    topic_format: String,
+    /// A pattern that is wrong fails on the first record, as in Java.
+    timestamp_format: Result<SimpleDateFormat, String>,
+}
+
+impl Transform for TimestampRouter {
+    fn apply(&mut self, record: &mut Record) -> Result<Verdict, ConnectError> {
+        let timestamp = record
+            .timestamp
+            .ok_or_else(|| ConnectError::data(format!("Timestamp missing on record: {}", record_text(record))))?;
+        let format = self.timestamp_format.as_ref().map_err(ConnectError::illegal_argument)?;
+        // One after the other: a topic that has `${timestamp}` in its name gets it filled in, too.
+        let topic = self.topic_format.replace("${topic}", &record.topic);
+        record.topic = topic.replace("${timestamp}", &format.format(timestamp)).into();
+        Ok(Verdict::Keep)
+    }
+}
