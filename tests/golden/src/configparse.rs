@@ -38,6 +38,10 @@ pub fn run(_suite: &Suite, case: &Case) -> Result<Answer> {
         }
         ("AbstractConfig", op) => return abstract_config(op, case.input().as_str().unwrap_or_default()),
         (class, "validate") if class.ends_with("ConnectorClientConfigOverridePolicy") => return configs::policy(case),
+        ("SinkConnectorConfig", "new") => return configs::sink(case),
+        ("SinkConnectorConfig", _) => return configs::sink_topics(case),
+        ("SourceConnectorConfig", "new") => return configs::source(case),
+        ("ConnectorConfig", "enrichAndValidate" | "key") => return configs::enriched(case),
         ("StandaloneConfig", "new") => return configs::standalone(case),
         _ => Answer::NotThere,
     })

@@ -13,11 +13,11 @@ use std::collections::BTreeSet;
 
 /// What definitions offer beside what they check.
 #[derive(Clone, Copy, Debug)]
-pub enum Offers<'a> {
+pub enum Offers {
     /// Nothing: the definition by itself. Java's `configDef()`.
     Nothing,
     /// The installed plugins, and the version of the connector if it is known. Java's `enrichedConfigDef()`.
-    Installed(Option<&'a str>),
+    Installed(Option<&'static str>),
 }
 
 /// Offers these values.
@@ -26,6 +26,24 @@ struct Offer(Vec<Setting>);
 impl Recommender for Offer {
     fn valid_values(&self, _name: &str, _parsed: &Parsed) -> Result<Vec<Setting>, ConnectError> {
         Ok(self.0.clone())
+    }
+}
+
+/// Offers the versions of a class that another setting names; shown only beside one.
+pub(crate) struct Versions {
+    /// The setting that names the class.
+    pub(crate) of: String,
+    /// The installed versions.
+    pub(crate) versions: Vec<&'static str>,
+}
+
+impl Recommender for Versions {
+    fn valid_values(&self, _name: &str, _parsed: &Parsed) -> Result<Vec<Setting>, ConnectError> {
+        Ok(self.versions.iter().map(|version| Setting::from(*version)).collect())
+    }
+
+    fn visible(&self, _name: &str, parsed: &Parsed) -> bool {
+        parsed.get(&self.of).is_some_and(|class| !class.is_null())
     }
 }
 
@@ -46,7 +64,7 @@ fn unique_elements(text: &str) -> Validator {
 /// What is installed, as the definitions show it.
 struct Shown<'a> {
     registry: &'a Registry,
-    offers: Offers<'a>,
+    offers: Offers,
 }
 
 impl Shown<'_> {
@@ -73,7 +91,7 @@ impl Shown<'_> {
         let version = Key::new(format!("{key}.plugin.version"), Type::String)
             .default_null()
             .validator(plugin_version())
-            .recommender(Offer(Vec::new()))
+            .recommender(Versions { of: key.to_owned(), versions: Vec::new() })
             .importance(Importance::Low)
             .group("Common", order + 1)
             .width(Width::Short)
@@ -92,7 +110,7 @@ impl Shown<'_> {
             Some(known) => version.default(known),
             None => version.default_null(),
         };
-        let versions = known.map(Setting::from).into_iter().collect();
+        let versions = Versions { of: "connector.class".to_owned(), versions: known.into_iter().collect() };
         let def = ConfigDef::new()
             .define(
                 Key::new("name", Type::String)
@@ -114,7 +132,7 @@ impl Shown<'_> {
             .define(
                 version
                     .validator(plugin_version())
-                    .recommender(Offer(versions))
+                    .recommender(versions)
                     .importance(Importance::Medium)
                     .group("Common", 3)
                     .width(Width::Medium)
@@ -246,12 +264,12 @@ fn plugin_version() -> Validator {
 }
 
 /// Java's `ConnectorConfig`.
-pub fn common(registry: &Registry, offers: Offers<'_>) -> ConfigDef {
+pub fn common(registry: &Registry, offers: Offers) -> ConfigDef {
     error_handling(Shown { registry, offers }.common())
 }
 
 /// Java's `SourceConnectorConfig`.
-pub fn source(registry: &Registry, offers: Offers<'_>) -> ConfigDef {
+pub fn source(registry: &Registry, offers: Offers) -> ConfigDef {
     common(registry, offers)
         .define(topic_creation_groups())
         .define(
@@ -303,7 +321,7 @@ pub fn source(registry: &Registry, offers: Offers<'_>) -> ConfigDef {
 }
 
 /// Java's `SinkConnectorConfig`.
-pub fn sink(registry: &Registry, offers: Offers<'_>) -> ConfigDef {
+pub fn sink(registry: &Registry, offers: Offers) -> ConfigDef {
     common(registry, offers)
         .define(
             Key::new("topics", Type::List)

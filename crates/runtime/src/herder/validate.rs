@@ -8,14 +8,14 @@ use super::misspelt::misspelt;
 use super::request::{ConfigInfo, ConfigInfos, ConfigKeyInfo, ConfigValueInfo, HerderError, RawConfig};
 use super::resolve::ConfigResolver;
 use crate::config::classes::Installed;
-use crate::config::connector::{self as definitions, Offers};
+use crate::config::connector::{self as definitions, Offers, Versions};
 use crate::config::enrich::enrich;
 use crate::config::policy::{OverridePolicy, is_policy};
 use crate::config::sink;
 use crate::config::versions::{VersionRange, ensure_installed};
 use crate::registry::{ConnectorPlugin, Registry};
 use kurier_api::ConnectError;
-use kurier_api::config::{Classes, ConfigDef, ConfigValue, Key, Parsed, Props, Recommender, Setting, parse_type};
+use kurier_api::config::{Classes, ConfigDef, ConfigValue, Key, Props, Setting, parse_type};
 use kurier_api::plugin::PluginKind;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -119,15 +119,6 @@ struct Qualified;
 impl Classes for Qualified {
     fn find(&self, name: &str) -> Option<String> {
         name.contains('.').then(|| name.to_owned())
-    }
-}
-
-/// Offers these values.
-struct Offer(Vec<Setting>);
-
-impl Recommender for Offer {
-    fn valid_values(&self, _name: &str, _parsed: &Parsed) -> Result<Vec<Setting>, ConnectError> {
-        Ok(self.0.clone())
     }
 }
 
@@ -298,7 +289,10 @@ impl Validation {
                 Some(converter) if CONVERTERS.iter().any(|(known, _)| *known == converter) => {
                     let class = in_use(converter).map(|class| self.registry.class_of(class.trim()));
                     match class.and_then(|class| self.registry.versions(class).first().copied()) {
-                        Some(version) => key.default(version).recommender(Offer(vec![Setting::from(version)])),
+                        Some(version) => {
+                            let versions = Versions { of: converter.to_owned(), versions: vec![version] };
+                            key.default(version).recommender(versions)
+                        }
                         None => key,
                     }
                 }
