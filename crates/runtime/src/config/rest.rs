@@ -65,15 +65,35 @@ fn headers() -> Validator {
     let text = "Comma-separated header rules, where each header rule is of the form '[action] [header name]:[header value]' \
                 and optionally surrounded by double quotes if any part of a header rule contains a comma";
     Validator::custom(text, |_, value| match value {
-        Setting::Text(text) if !text.trim().is_empty() => {
-            split_rules(text).iter().try_for_each(|rule| check_rule(rule))
-        }
+        Setting::Text(text) => header_rules(text).map(drop),
         _ => Ok(()),
     })
 }
 
-/// Checks `action name:value`, as Java splits it: blanks around, and colons at the end, do not count.
-fn check_rule(rule: &str) -> Result<(), ConnectError> {
+/// What shall be done with a header of every answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeaderRule {
+    /// `set`, `add`, `setdate` or `adddate`.
+    pub action: String,
+    /// The header.
+    pub name: String,
+    /// Its value; for a date milliseconds since 1970.
+    pub value: String,
+}
+
+/// Reads `response.http.headers.config`.
+///
+/// # Errors
+/// Java's text for the first rule that is none.
+pub fn header_rules(text: &str) -> Result<Vec<HeaderRule>, ConnectError> {
+    if text.trim().is_empty() {
+        return Ok(Vec::new());
+    }
+    split_rules(text).iter().map(|rule| header_rule(rule)).collect()
+}
+
+/// Reads `action name:value`, as Java splits it: blanks around, and colons at the end, do not count.
+fn header_rule(rule: &str) -> Result<HeaderRule, ConnectError> {
     let fail = |message: String| Err(ConnectError::config(message));
     let Some((action, header)) = rule.trim().split_once(|c: char| c.is_ascii_whitespace() || c == '\x0b') else {
         return fail(format!(
@@ -85,21 +105,21 @@ fn check_rule(rule: &str) -> Result<(), ConnectError> {
     }
     let header = header.trim_start();
     let parts: Vec<&str> = header.trim_end_matches(':').split(':').collect();
-    let [name, _] = parts[..] else {
+    let [name, value] = parts[..] else {
         return fail(format!(
             "Invalid format of header name and header value pair '{header}'. Expected: '[header name]:[header value]'"
         ));
     };
-    let name = name.trim();
+    let (name, value) = (name.trim(), value.trim());
     if name.is_empty() || name.contains(char::is_whitespace) {
         return fail(format!("Invalid header name '{name}'. The '[header name]' cannot contain whitespace"));
     }
-    Ok(())
+    Ok(HeaderRule { action: action.to_lowercase(), name: name.to_owned(), value: value.to_owned() })
 }
 
 /// Cuts rules at their commas. A rule that begins with a double quote goes to the next one, commas included, and `\` takes the character after it
 /// as it is; what follows the second quote up to the comma does not count. Jetty's `StringUtil.csvSplit`.
-pub fn split_rules(text: &str) -> Vec<String> {
+fn split_rules(text: &str) -> Vec<String> {
     let mut rules = Vec::new();
     let mut rest = text.chars().peekable();
     loop {

@@ -2,6 +2,7 @@
 //!
 //! Java's keys, defaults and texts. TLS listeners are refused: they are not there yet.
 
+use kurier_runtime::config::rest::{self, header_rules};
 use std::fmt;
 
 /// Where one listens and what answers carry.
@@ -116,7 +117,7 @@ impl RestConfig {
         });
         let headers = match some("response.http.headers.config") {
             None => Vec::new(),
-            Some(text) => rules(text).iter().map(|rule| header_rule(rule)).collect::<Result<_, _>>()?,
+            Some(text) => headers(text)?,
         };
         let advertised_host = some("rest.advertised.host.name").map(str::to_owned);
         Ok(Self { listeners, admin, advertised_host, advertised_port, cors, headers })
@@ -157,48 +158,16 @@ fn listener(key: &str, text: &str) -> Result<Listener, RestConfigError> {
     Ok(Listener { host: host.to_owned(), port })
 }
 
-/// Cuts a list of rules at its commas, except those between double quotes.
-fn rules(text: &str) -> Vec<String> {
-    let mut rules = vec![String::new()];
-    let mut quoted = false;
-    for c in text.chars() {
-        match c {
-            '"' => quoted = !quoted,
-            ',' if !quoted => rules.push(String::new()),
-            _ => rules.last_mut().expect("there is always a rule that is being read").push(c),
-        }
-    }
-    rules.into_iter().map(|rule| rule.trim().to_owned()).filter(|rule| !rule.is_empty()).collect()
-}
-
-/// Reads `action name:value`.
-fn header_rule(rule: &str) -> Result<HeaderRule, RestConfigError> {
-    let wrong = || {
-        RestConfigError(format!(
-            "Invalid format of header config '{rule}'. Expected: '[action] [header name]:[header value]'"
-        ))
+/// Reads the rules that [`header_rules`] lets through.
+fn headers(text: &str) -> Result<Vec<HeaderRule>, RestConfigError> {
+    let rules = header_rules(text).map_err(|error| RestConfigError(error.message().unwrap_or_default().to_owned()))?;
+    let rule = |rule: rest::HeaderRule| HeaderRule {
+        add: rule.action.starts_with("add"),
+        date: rule.action.ends_with("date"),
+        name: rule.name,
+        value: rule.value,
     };
-    let (action, rest) = rule.split_once(char::is_whitespace).ok_or_else(wrong)?;
-    let (add, date) = match action {
-        "set" => (false, false),
-        "add" => (true, false),
-        "setDate" => (false, true),
-        "addDate" => (true, true),
-        other => {
-            return Err(RestConfigError(format!(
-                "Invalid header config action: '{other}'. Expected one of [set, add, setDate, addDate]"
-            )));
-        }
-    };
-    let mut parts = rest.trim().split(':');
-    let (Some(name), Some(value), None) = (parts.next(), parts.next(), parts.next()) else { return Err(wrong()) };
-    let (name, value) = (name.trim(), value.trim());
-    if name.is_empty() || name.contains(char::is_whitespace) {
-        return Err(RestConfigError(format!(
-            "Invalid header name '{name}'. The '[header name]' cannot contain whitespace"
-        )));
-    }
-    Ok(HeaderRule { add, date, name: name.to_owned(), value: value.to_owned() })
+    Ok(rules.into_iter().map(rule).collect())
 }
 
 #[cfg(test)]
@@ -250,7 +219,7 @@ mod tests {
             ("add", "Invalid format of header config 'add'"),
             ("put a:b", "Invalid header config action: 'put'"),
             ("set a b:c", "Invalid header name 'a b'"),
-            ("set a", "Invalid format"),
+            ("SET a", "Invalid format"),
             ("set a:b:c", "Invalid format"),
         ] {
             let error = read(&[("response.http.headers.config", text)]).unwrap_err();
