@@ -1,7 +1,7 @@
 //! The producer on our own broker, over a network that loses requests and answers.
 #![expect(clippy::disallowed_methods, reason = "driver: tests read the clock and start tasks")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -221,11 +221,19 @@ fn on_apache_kafka_as_on_our_own_broker() {
             }
         }
         over_a_lossy_network(&broker.address(), 1).await;
-        let admin = Admin::new(AdminConfig::parse(&properties(&broker.address(), &[])).unwrap());
-        let config = std::iter::once(("cleanup.policy".to_owned(), "compact".to_owned())).collect();
-        let table = NewTopic { name: "table".to_owned(), partitions: 1, replication_factor: 1, config };
-        admin.create_topic(&table).await.unwrap();
+        create(&broker.address(), "table", 1, &[("cleanup.policy", "compact")]).await;
         refused_in_company(&broker.address(), "table").await;
+        divided(&broker.address(), "The request included a message larger than the max message size").await;
+        spread(&broker.address()).await;
+        let lines: String = (0..300).map(|key| format!("key-{key}\t{key}\n")).collect();
+        broker.create_topic("keyed", 7).unwrap();
+        broker.console_produce("keyed", &lines, &["--reader-property", "parse.key=true"]).unwrap();
+        let options = ["--formatter-property", "print.partition=true", "--formatter-property", "print.key=true"];
+        for line in broker.console_consume("keyed", 300, &options).unwrap() {
+            let (partition, record) = line.strip_prefix("Partition:").unwrap().split_once('\t').unwrap();
+            let key = record.split_once('\t').unwrap().0.as_bytes();
+            assert_eq!(kurier_kafka::producer::partition_of(key, 7).to_string(), partition, "{line}");
+        }
     });
 }
 
@@ -254,24 +262,69 @@ fn records_that_cannot_be_taken_are_told_of_one_by_one() {
 
 #[test]
 fn a_batch_that_the_broker_finds_too_large_is_divided() {
-    let small = vec![("max.message.bytes".to_owned(), "1000".to_owned())];
-    run_with(BrokerConfig { topic_defaults: small, ..BrokerConfig::default() }, async |broker| {
-        let producer = Producer::new(config(broker.address(), &[("linger.ms", "50")]));
-        let topic: Arc<str> = "small".into();
+    run(async |broker| divided(broker.address(), "3081 bytes which exceeds the maximum").await);
+}
+
+/// Many records and one that is too large, on a topic that takes small batches only.
+async fn divided(broker: &str, refusal: &str) {
+    create(broker, "small", 1, &[("max.message.bytes", "1000")]).await;
+    let topic: Arc<str> = "small".into();
+    for (base, compression) in [(0, "none"), (1_001, "lz4")] {
+        let producer = Producer::new(config(broker, &[("linger.ms", "50"), ("compression.type", compression)]));
         let mut batch = ProduceBatch::default();
         (0..1_000).for_each(|ticket| add(&mut batch, ticket, &topic, None, None));
         producer.send(&mut batch).await.unwrap();
         let told = delivered(&producer, 1_000).await;
-        assert!((0..1_000).all(|ticket| told[&ticket] == Ok((0, ticket as i64))));
+        let expected = |ticket: u64| Ok((0, (base + ticket) as i64));
+        assert!((0..1_000).all(|ticket| told[&ticket] == expected(ticket)), "{compression}");
+        if compression != "none" {
+            continue;
+        }
         let mut batch = ProduceBatch::default();
         let long = "k".repeat(3_000);
         add(&mut batch, 1_000, &topic, None, Some(&long));
         add(&mut batch, 1_001, &topic, None, None);
         producer.send(&mut batch).await.unwrap();
         let told = delivered(&producer, 2).await;
-        assert!(told[&1_000].clone().unwrap_err().contains("3081 bytes which exceeds the maximum"), "{told:?}");
-        assert_eq!(told[&1_001], Ok((0, 1_000)), "what comes behind a record given up is sent all the same");
-    });
+        assert!(told[&1_000].clone().unwrap_err().contains(refusal), "{told:?}");
+        assert_eq!(told[&1_001], expected(1_000), "what comes behind a record given up is sent all the same");
+    }
+}
+
+async fn create(broker: &str, topic: &str, partitions: i32, config: &[(&str, &str)]) {
+    let admin = Admin::new(AdminConfig::parse(&properties(broker, &[])).unwrap());
+    let config = config.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+    let topic = NewTopic { name: topic.to_owned(), partitions, replication_factor: 1, config };
+    admin.create_topic(&topic).await.unwrap();
+}
+
+#[test]
+fn records_without_a_key_spread_by_the_batch() {
+    run(async |broker| spread(broker.address()).await);
+}
+
+/// Single records of many producers, and many of one.
+async fn spread(broker: &str) {
+    create(broker, "spread", 8, &[]).await;
+    let topic: Arc<str> = "spread".into();
+    let mut beginnings = BTreeSet::new();
+    for ticket in 0..20 {
+        let producer = Producer::new(config(broker, &[]));
+        let mut batch = ProduceBatch::default();
+        add(&mut batch, ticket, &topic, None, None);
+        producer.send(&mut batch).await.unwrap();
+        beginnings.extend(delivered(&producer, 1).await.into_values().map(|place| place.unwrap().0));
+    }
+    assert!(beginnings.len() > 1, "all producers begin at {beginnings:?}");
+    let producer = Producer::new(config(broker, &[("batch.size", "1000"), ("buffer.memory", "100000")]));
+    let mut batch = ProduceBatch::default();
+    (0..20_000).for_each(|ticket| add(&mut batch, ticket, &topic, None, None));
+    producer.send(&mut batch).await.unwrap();
+    let told = delivered(&producer, 20_000).await;
+    let places: Vec<i32> = told.into_values().map(|place| place.unwrap().0).collect();
+    assert_eq!(places.iter().collect::<BTreeSet<_>>().len(), 8);
+    let turns = places.chunk_by(|a, b| a == b).count();
+    assert!(turns < 20_000 / 20, "{turns} turns");
 }
 
 #[test]

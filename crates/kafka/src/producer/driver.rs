@@ -3,7 +3,9 @@
 //! Records are packed on the user's thread, without a hop. Sending goes on in the driver's task whatever the user does.
 #![expect(clippy::disallowed_methods, reason = "driver: reads the clock, waits")]
 
+use std::collections::hash_map::RandomState;
 use std::fmt;
+use std::hash::BuildHasher;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -68,7 +70,9 @@ impl Core for ProducerCore {
 impl Producer {
     /// A producer over TCP; its task runs on the tokio runtime that this is called in. Nothing is connected before there is something to send.
     pub fn new(config: ProducerConfig) -> Self {
-        Self::with_transport(config.settings, Arc::new(TcpTransport::new(config.net)))
+        // A new hasher has keys of its own; that is chance enough.
+        let settings = Settings { seed: RandomState::new().hash_one(0_u8), ..config.settings };
+        Self::with_transport(settings, Arc::new(TcpTransport::new(config.net)))
     }
 
     /// A producer over any transport; its task runs on the tokio runtime that this is called in.

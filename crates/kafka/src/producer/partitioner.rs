@@ -1,7 +1,9 @@
-//! Which partition a record goes to: that of its key as Java computes it, or one after the other without a key.
+//! Which partition a record goes to: that of its key as Java computes it, or any without a key.
 //!
 //! Java's murmur2 is part of the protocol between clients that write the same topic: another hash would tear a key apart. Records without a key stay
-//! with one partition until about a batch of them is there, as in Java's `BuiltInPartitioner` (which also weighs brokers by their queues; not here).
+//! with one partition until a batch of them is there and then go to another one by chance, rather one of a broker that keeps up, as in Java's
+//! `BuiltInPartitioner`. A fixed beginning would send the first records of all tasks of a worker to the same partition. With Java's
+//! `RoundRobinPartitioner` they take turns one by one. Not here: `partitioner.availability.timeout.ms`.
 
 /// Java's `Utils.murmur2`.
 pub fn murmur2(data: &[u8]) -> u32 {
@@ -34,21 +36,74 @@ pub fn partition_of(key: &[u8], partitions: i32) -> i32 {
     (murmur2(key) & 0x7fff_ffff) as i32 % partitions.max(1)
 }
 
+/// Chance that is the same from the same seed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Chance(u64);
+
+impl Chance {
+    pub(super) fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    /// A number below `limit`, which is at least one. Splitmix; the bias of so short a range is no matter.
+    fn below(&mut self, limit: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (mixed ^ (mixed >> 31)) % limit
+    }
+}
+
+/// Chooses by chance among partitions with their queues; one whose queue is as much shorter than the longest is as much more likely.
+pub(super) fn choose(chance: &mut Chance, queues: impl Iterator<Item = (i32, usize)> + Clone) -> Option<i32> {
+    let longest = queues.clone().map(|(_, queue)| queue).max()?;
+    let weight = |queue: usize| (longest - queue) as u64 + 1;
+    let mut lot = chance.below(queues.clone().map(|(_, queue)| weight(queue)).sum());
+    for (partition, queue) in queues {
+        match lot.checked_sub(weight(queue)) {
+            Some(rest) => lot = rest,
+            None => return Some(partition),
+        }
+    }
+    None
+}
+
+/// The next in turn behind `last`, of partitions in order.
+pub(super) fn next_in_turn(last: Option<i32>, mut partitions: impl Iterator<Item = i32> + Clone) -> Option<i32> {
+    let behind = partitions.clone().find(|partition| last.is_none_or(|last| *partition > last));
+    behind.or_else(|| partitions.next())
+}
+
 /// Where records without a key go.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Sticky {
-    partition: i32,
+    partition: Option<i32>,
     bytes: usize,
 }
 
 impl Sticky {
-    /// The partition for a record of so many bytes; moves on once `turn_bytes` have gone there.
-    pub(super) fn next(&mut self, partitions: i32, bytes: usize, turn_bytes: usize) -> i32 {
-        if self.bytes >= turn_bytes {
-            *self = Self { partition: self.partition.wrapping_add(1).max(0), bytes: 0 };
-        }
-        self.bytes += bytes;
-        self.partition % partitions.max(1)
+    /// The partition that had the last turn.
+    pub(super) fn last(&self) -> Option<i32> {
+        self.partition
+    }
+
+    /// The partition for a record that takes at most so many bytes of a batch; none if it is another one's turn, because `turn_bytes` would be passed.
+    #[inline]
+    pub(super) fn stays(&self, partitions: i32, bytes: usize, turn_bytes: usize) -> Option<i32> {
+        // There may be fewer than there were.
+        self.partition.filter(|partition| *partition < partitions && self.bytes.saturating_add(bytes) <= turn_bytes)
+    }
+
+    /// Another one's turn begins.
+    pub(super) fn go_to(&mut self, partition: i32) -> i32 {
+        *self = Self { partition: Some(partition), bytes: 0 };
+        partition
+    }
+
+    /// A record took so many bytes of a batch.
+    #[inline]
+    pub(super) fn add(&mut self, bytes: usize) {
+        self.bytes = self.bytes.saturating_add(bytes);
     }
 }
 
@@ -74,11 +129,56 @@ mod tests {
     }
 
     #[test]
-    fn records_without_a_key_take_turns_by_the_batch() {
+    fn records_without_a_key_stay_until_a_batch_is_full() {
         let mut sticky = Sticky::default();
-        let turns: Vec<i32> = (0..8).map(|_| sticky.next(3, 10, 20)).collect();
-        assert_eq!(turns, [0, 0, 1, 1, 2, 2, 0, 0]);
-        let turns: Vec<i32> = (0..4).map(|_| sticky.next(3, 10, 0)).collect();
-        assert_eq!(turns, [1, 2, 0, 1], "one by one");
+        let mut turns = |turn_bytes: usize, records: usize| -> Vec<i32> {
+            let mut turn = || {
+                let next = next_in_turn(sticky.last(), 0..3).unwrap();
+                let partition = sticky.stays(3, 10, turn_bytes).unwrap_or_else(|| sticky.go_to(next));
+                sticky.add(8);
+                partition
+            };
+            (0..records).map(|_| turn()).collect()
+        };
+        assert_eq!(turns(19, 8), [0, 0, 1, 1, 2, 2, 0, 0]);
+        assert_eq!(turns(0, 4), [1, 2, 0, 1], "one by one");
+        assert_eq!((sticky.stays(2, 0, 20), sticky.stays(1, 0, 20)), (Some(1), None), "a partition that is gone");
+    }
+
+    #[test]
+    fn only_partitions_that_are_there_have_a_turn() {
+        let cases: [(Option<i32>, &[i32], Option<i32>); 5] = [
+            (None, &[1, 3], Some(1)),
+            (Some(1), &[1, 3], Some(3)),
+            (Some(2), &[1, 3], Some(3)),
+            (Some(3), &[1, 3], Some(1)),
+            (Some(3), &[], None),
+        ];
+        for (last, partitions, expected) in cases {
+            assert_eq!(next_in_turn(last, partitions.iter().copied()), expected, "{last:?} of {partitions:?}");
+        }
+    }
+
+    #[test]
+    fn chance_is_even_and_favours_short_queues() {
+        // Queues of the partitions, and how many of 1000 choices each gets.
+        let cases: [(&[(i32, usize)], &[u32]); 4] = [
+            (&[(0, 0), (1, 0)], &[500, 500]),
+            (&[(0, 5), (1, 5), (2, 5), (3, 5)], &[250, 250, 250, 250]),
+            (&[(1, 0), (4, 8)], &[900, 100]),
+            (&[(7, 3)], &[1_000]),
+        ];
+        for (queues, expected) in cases {
+            let mut chance = Chance::new(7);
+            let mut found = vec![0_u32; queues.len()];
+            for _ in 0..1_000 {
+                let chosen = choose(&mut chance, queues.iter().copied()).unwrap();
+                found[queues.iter().position(|(partition, _)| *partition == chosen).unwrap()] += 1;
+            }
+            for (found, expected) in found.iter().zip(expected) {
+                assert!(found.abs_diff(*expected) <= 60, "{found} for {expected} of {queues:?}");
+            }
+        }
+        assert_eq!(choose(&mut Chance::new(7), std::iter::empty()), None);
     }
 }

@@ -23,7 +23,6 @@ const UNUSED: &[&str] = &[
     "metrics.num.samples",
     "metrics.recording.level",
     "metrics.sample.window.ms",
-    "partitioner.adaptive.partitioning.enable",
     "partitioner.availability.timeout.ms",
     "receive.buffer.bytes",
     "send.buffer.bytes",
@@ -78,8 +77,12 @@ pub struct Settings {
     pub metadata_max_age: Duration,
     /// `partitioner.ignore.keys`.
     pub ignore_keys: bool,
-    /// Records without a key that go to one partition before the next one has its turn, in bytes: `batch.size`, or 0 for Java's `RoundRobinPartitioner`.
-    pub turn_bytes: usize,
+    /// Whether records go to partitions one by one: Java's `RoundRobinPartitioner`. Otherwise a batch of those without a key goes to one.
+    pub round_robin: bool,
+    /// `partitioner.adaptive.partitioning.enable`: whether partitions with a shorter queue get more of them.
+    pub adaptive: bool,
+    /// Where chance begins that chooses partitions. [`super::Producer::new`] sets it.
+    pub seed: u64,
 }
 
 impl Default for Settings {
@@ -103,7 +106,9 @@ impl Default for Settings {
             retry_backoff_max: Duration::from_secs(1),
             metadata_max_age: Duration::from_secs(300),
             ignore_keys: false,
-            turn_bytes: DEFAULT_BATCH_BYTES,
+            round_robin: false,
+            adaptive: true,
+            seed: 0,
         }
     }
 }
@@ -213,7 +218,9 @@ impl ProducerConfig {
             retry_backoff_max: keys.millis("retry.backoff.max.ms", defaults.retry_backoff_max),
             metadata_max_age: keys.millis("metadata.max.age.ms", defaults.metadata_max_age),
             ignore_keys: keys.flag("partitioner.ignore.keys", false) || round_robin,
-            turn_bytes: if round_robin { 0 } else { batch_bytes },
+            round_robin,
+            adaptive: keys.flag("partitioner.adaptive.partitioning.enable", defaults.adaptive),
+            seed: defaults.seed,
         };
         let (net, unknown) = keys.finish(UNUSED).map_err(ProducerError::Config)?;
         Ok(Self { settings, net, unknown })

@@ -23,7 +23,7 @@ use kafka_protocol::messages::{RequestKind, ResponseKind};
 
 use self::cluster::Topic;
 use self::partition::{Flying, Open, Partition, Tickets, add_ticket, finish, give_up, next_after};
-use super::partitioner::partition_of;
+use super::partitioner::{Chance, choose, next_in_turn, partition_of};
 use super::{Delivery, DeliveryError, Outgoing, ProduceBatch, Settings};
 use crate::batch::{Builder, BuilderOptions, Compression, HEADER_LEN, HeaderRef, record_size};
 use crate::consumer::TopicPartition;
@@ -112,6 +112,8 @@ pub struct ProducerCore {
     id_at: Duration,
     id_failures: u32,
     ratio: f32,
+    /// Chooses partitions.
+    chance: Chance,
     /// What batches grow to while they wait; less where the broker found one too large.
     backlog_bytes: usize,
 }
@@ -120,6 +122,7 @@ impl ProducerCore {
     /// A producer that knows nothing yet.
     pub fn new(settings: Settings) -> Self {
         let backlog_bytes = settings.backlog_batch_bytes.min(settings.max_request_bytes);
+        let chance = Chance::new(settings.seed);
         Self {
             settings,
             topics: IndexMap::new(),
@@ -138,6 +141,7 @@ impl ProducerCore {
             id_at: Duration::ZERO,
             id_failures: 0,
             ratio: 1.0,
+            chance,
             backlog_bytes,
         }
     }
@@ -183,7 +187,10 @@ impl ProducerCore {
             };
             let Some(partition) = partition else { continue };
             let place = self.partition_place(topic, partition);
-            self.push(now, wall_ms, place, &record, &headers);
+            let bytes = self.push(now, wall_ms, place, &record, &headers);
+            if record.partition.is_none() && (record.key.is_none() || self.settings.ignore_keys) {
+                self.topics[topic].sticky.add(bytes);
+            }
         }
         self.advance(now, effects);
         taken
@@ -195,9 +202,9 @@ impl ProducerCore {
         now: Duration,
         record: &Outgoing<'_>,
         size: usize,
-        topic: usize,
+        topic_at: usize,
     ) -> Option<Option<i32>> {
-        let topic = &mut self.topics[topic];
+        let topic = &mut self.topics[topic_at];
         if let Some(error) = topic.refused.clone() {
             // Somebody may have mended it since.
             self.want_metadata(now);
@@ -233,8 +240,33 @@ impl ProducerCore {
                 Some(None)
             }
             (None, Some(key)) if !self.settings.ignore_keys => Some(Some(partition_of(key, count))),
-            (None, _) => Some(Some(topic.sticky.next(count, size, self.settings.turn_bytes))),
+            (None, _) => {
+                let settings = &self.settings;
+                let turn = if settings.round_robin { 0 } else { settings.batch_bytes.saturating_sub(HEADER_LEN) };
+                let stays = topic.sticky.stays(count, size.saturating_sub(HEADER_LEN), turn);
+                Some(Some(stays.unwrap_or_else(|| self.turn(topic_at, count))))
+            }
         }
+    }
+
+    /// The next partition of a topic for records without a key.
+    #[cold]
+    fn turn(&mut self, topic: usize, count: i32) -> i32 {
+        let (topic, partitions, chance) = (&mut self.topics[topic], &self.partitions, &mut self.chance);
+        let is_adaptive = self.settings.adaptive;
+        let queue = |partition: i32| {
+            let place = topic.places.get(partition.unsigned_abs() as usize).copied().flatten();
+            (partition, place.filter(|_| is_adaptive).map_or(0, |place| partitions[place].queue()))
+        };
+        // Those without a leader have to wait; without any, one is as good as the other.
+        let led = topic.leaders.keys().copied().filter(|partition| (0..count).contains(partition));
+        let next = if self.settings.round_robin {
+            let last = topic.sticky.last();
+            next_in_turn(last, led).or_else(|| next_in_turn(last, 0..count))
+        } else {
+            choose(chance, led.map(queue)).or_else(|| choose(chance, (0..count).map(queue)))
+        };
+        topic.sticky.go_to(next.unwrap_or_default())
     }
 
     /// Where a topic is kept. One that is new is asked about.
@@ -260,7 +292,15 @@ impl ProducerCore {
         place
     }
 
-    fn push(&mut self, now: Duration, wall_ms: i64, place: usize, record: &Outgoing<'_>, headers: &[HeaderRef<'_>]) {
+    /// Puts a record into the open batch of a partition; answers what it takes there.
+    fn push(
+        &mut self,
+        now: Duration,
+        wall_ms: i64,
+        place: usize,
+        record: &Outgoing<'_>,
+        headers: &[HeaderRef<'_>],
+    ) -> usize {
         let (place, partition) =
             self.partitions.get_index_mut(place).expect("it was looked up, and nothing is taken out");
         let timestamp = record.timestamp.unwrap_or(wall_ms);
@@ -274,9 +314,10 @@ impl ProducerCore {
             });
             let before = open.builder.plain_len();
             if open.builder.try_push(timestamp, record.key, record.value, headers) {
-                self.buffered += open.builder.plain_len() - before;
+                let bytes = open.builder.plain_len() - before;
+                self.buffered += bytes;
                 add_ticket(&mut open.tickets, record.ticket);
-                return;
+                return bytes;
             }
             if open.builder.is_empty() {
                 // A record that no batch holds; `max.request.size` is checked before, so it has been set beyond all reason.
@@ -286,7 +327,7 @@ impl ProducerCore {
                     "org.apache.kafka.common.errors.RecordTooLargeException",
                     "The message is larger than any record batch.".to_owned(),
                 );
-                return;
+                return 0;
             }
             finish(partition, &mut self.ratio, &mut self.buffered, &mut self.deliveries, place);
         }

@@ -62,6 +62,11 @@ pub(super) enum Flying {
 pub(super) type Tickets = Vec<std::ops::Range<Ticket>>;
 
 impl Partition {
+    /// Batches that are not acknowledged.
+    pub(super) fn queue(&self) -> usize {
+        self.flying.len() + self.ready.len() + usize::from(self.open.is_some())
+    }
+
     /// Whether an answer is waited for.
     pub(super) fn is_flying(&self) -> bool {
         self.flying.iter().any(|flying| matches!(flying, Flying::Sent(..)))
