@@ -70,7 +70,8 @@ impl HeaderFrom {
         }
     }
 
-    fn with_schema(&mut self, target: &mut SchemaAndValue, headers: &mut Headers) -> Result<(), ConnectError> {
+    /// The new headers. Nothing is changed before everything is known to go well.
+    fn with_schema(&mut self, target: &mut SchemaAndValue) -> Result<Headers, ConnectError> {
         let structure = require_struct(&mut target.value, self.purpose())?;
         let schema = structure.schema().clone();
         let rest = if self.moves {
@@ -84,6 +85,7 @@ impl HeaderFrom {
         } else {
             None
         };
+        let mut headers = Headers::default();
         for (name, header) in &self.fields {
             // Java fails here on a null pointer.
             let field =
@@ -95,11 +97,12 @@ impl HeaderFrom {
             target.schema = Some(schema);
             target.value = rest.into();
         }
-        Ok(())
+        Ok(headers)
     }
 
-    fn schemaless(&self, target: &mut SchemaAndValue, headers: &mut Headers) -> Result<(), ConnectError> {
+    fn schemaless(&self, target: &mut SchemaAndValue) -> Result<Headers, ConnectError> {
         let map = require_map(&mut target.value, self.purpose())?;
+        let mut headers = Headers::default();
         for (name, header) in &self.fields {
             let value = map.get_text(name).cloned().unwrap_or_default();
             headers.add(header, SchemaAndValue { schema: None, value });
@@ -111,20 +114,66 @@ impl HeaderFrom {
             }
         }
         target.value = rest.into();
-        Ok(())
+        Ok(headers)
     }
 }
 
 impl Transform for HeaderFrom {
     fn apply(&mut self, record: &mut Record) -> Result<Verdict, ConnectError> {
-        let mut headers = std::mem::take(&mut record.headers);
         let target = self.side.of(record);
-        if target.schema.is_some() {
-            self.with_schema(target, &mut headers)?;
-        } else {
-            self.schemaless(target, &mut headers)?;
+        let headers = if target.schema.is_some() { self.with_schema(target)? } else { self.schemaless(target)? };
+        for header in headers.iter() {
+            record.headers.add(&header.key, header.value.clone());
         }
-        record.headers = headers;
         Ok(Verdict::Keep)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{check, made, record, structure};
+    use kurier_api::data::{Map, SchemaAndValue, Value};
+
+    const CLASS: &str = "HeaderFrom$Value";
+
+    fn config(operation: &'static str) -> [(&'static str, &'static str); 3] {
+        [("fields", "a,b"), ("headers", "h,i"), ("operation", operation)]
+    }
+
+    #[test]
+    fn fields_become_headers() {
+        let value = || structure(&[("a", 1.into()), ("b", "x".into()), ("c", 2.into())]);
+        check(CLASS, &config("copy"), record(value()), "Struct{a=1,b=x,c=2} old=0 h=1:INT32 i=x:STRING");
+        check(CLASS, &config("move"), record(value()), "Struct{c=2} old=0 h=1:INT32 i=x:STRING");
+    }
+
+    #[test]
+    fn fields_of_a_map_that_are_not_there_become_null_headers() {
+        let mut map = Map::linked();
+        map.insert("a", 1);
+        map.insert("c", 2);
+        let map = record(SchemaAndValue::schemaless(map));
+        check(CLASS, &config("move"), map, "{c=2} old=0 h=1 i=null");
+    }
+
+    #[test]
+    fn a_failure_leaves_the_record_as_it_was() {
+        for (value, expected) in [
+            (structure(&[("a", 1.into())]), "Field does not exist: b"),
+            (
+                SchemaAndValue::schemaless(5),
+                "Only Map objects supported in absence of schema for [header move], found: java.lang.Integer",
+            ),
+            (
+                SchemaAndValue::schemaless(Value::Null),
+                "Only Map objects supported in absence of schema for [header move], found: null",
+            ),
+        ] {
+            let mut changed = record(value);
+            let before = changed.clone();
+            let error = made(CLASS, &config("move")).apply(&mut changed).unwrap_err();
+            assert_eq!(error.message(), Some(expected));
+            assert_eq!(changed, before, "{expected}");
+        }
     }
 }

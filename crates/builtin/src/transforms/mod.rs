@@ -19,6 +19,8 @@ mod regex_router;
 mod replace_field;
 mod set_schema_metadata;
 mod side;
+#[cfg(test)]
+mod testing;
 mod timestamp_converter;
 mod timestamp_router;
 mod value_to_key;
