@@ -29,3 +29,21 @@ impl Transform for DropHeaders {
         Ok(Verdict::Keep)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{check, record};
+    use kurier_api::data::SchemaAndValue;
+
+    #[test]
+    fn every_header_of_a_name_goes() {
+        let cases = [("a", "v old=0 b=2"), ("a,b", "v old=0"), ("A,c", "v old=0 a=1 b=2 a=3"), ("old,a", "v b=2")];
+        for (names, expected) in cases {
+            let mut record = record(SchemaAndValue::schemaless("v"));
+            for (name, value) in [("a", 1), ("b", 2), ("a", 3)] {
+                record.headers.add(name, SchemaAndValue::schemaless(value));
+            }
+            check("DropHeaders", &[("headers", names)], record, expected);
+        }
+    }
+}

@@ -33,3 +33,26 @@ impl Transform for InsertHeader {
         Ok(Verdict::Keep)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{check, record};
+    use kurier_api::data::SchemaAndValue;
+
+    #[test]
+    fn the_header_has_the_type_that_its_text_looks_like() {
+        let cases = [
+            ("5", "v old=0 h=5:INT8"),
+            ("true", "v old=0 h=true:BOOLEAN"),
+            ("text", "v old=0 h=text:STRING"),
+            ("[1,2]", "v old=0 h=[1, 2]:ARRAY"),
+            ("null", "v old=0 h=null"),
+        ];
+        for (text, expected) in cases {
+            let record = record(SchemaAndValue::schemaless("v"));
+            check("InsertHeader", &[("header", "h"), ("value.literal", text)], record, expected);
+        }
+        let record = record(SchemaAndValue::schemaless("v"));
+        check("InsertHeader", &[("header", "old"), ("value.literal", "1")], record, "v old=0 old=1:INT8");
+    }
+}

@@ -85,3 +85,55 @@ impl Transform for SetSchemaMetadata {
         Ok(Verdict::Keep)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{made, record, structure};
+    use super::super::transforms;
+    use kurier_api::config::Props;
+    use kurier_api::data::{SchemaAndValue, Value};
+    use kurier_api::plugin::Verdict;
+
+    const CLASS: &str = "SetSchemaMetadata$Value";
+
+    #[test]
+    fn name_and_version_are_set_each_for_itself() {
+        let cases = [
+            (&[("schema.name", "n")][..], Some("n"), None),
+            (&[("schema.version", "3")][..], None, Some(3)),
+            (&[("schema.name", "n"), ("schema.version", "3")][..], Some("n"), Some(3)),
+        ];
+        for (config, name, version) in cases {
+            let mut record = record(structure(&[("a", 1.into())]));
+            let mut transform = made(CLASS, config);
+            assert_eq!(transform.apply(&mut record).unwrap(), Verdict::Keep);
+            let schema = record.value.schema.clone().unwrap();
+            assert_eq!((schema.name(), schema.version()), (name, version), "{config:?}");
+            assert_eq!(record.value.value.to_string(), "Struct{a=1}");
+            assert!(record.value.value.as_struct().is_some_and(|of| *of.schema() == schema), "{config:?}");
+        }
+    }
+
+    #[test]
+    fn only_structs_have_a_schema_that_can_be_renamed() {
+        let cases = [
+            (SchemaAndValue::NULL, None),
+            (SchemaAndValue::schemaless(1), Some("Schema required for [updating schema metadata]")),
+            (
+                SchemaAndValue::new(kurier_api::data::Schema::optional_int32(), Value::Null),
+                Some("Cannot list fields on non-struct type"),
+            ),
+        ];
+        for (value, expected) in cases {
+            let got = made(CLASS, &[("schema.name", "n")]).apply(&mut record(value.clone()));
+            assert_eq!(got.as_ref().err().and_then(|error| error.message()), expected, "{value}");
+        }
+    }
+
+    #[test]
+    fn one_of_both_is_needed() {
+        let kind = transforms().find(|kind| kind.descriptor().class.ends_with(CLASS)).unwrap();
+        let error = kind.create(&Props::new()).err().unwrap();
+        assert_eq!(error.message(), Some("Neither schema name nor version configured"));
+    }
+}

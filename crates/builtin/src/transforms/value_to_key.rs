@@ -84,3 +84,46 @@ impl Transform for ValueToKey {
         Ok(Verdict::Keep)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{check, made, record, structure};
+    use kurier_api::data::{Map, SchemaAndValue, Value};
+
+    const CLASS: &str = "ValueToKey";
+
+    #[test]
+    fn fields_of_the_value_make_the_key() {
+        let value = || structure(&[("a", 1.into()), ("b", "x".into()), ("c", 2.into())]);
+        let cases = [
+            ("b,a", "Struct{b=x,a=1} -> Struct{a=1,b=x,c=2} old=0"),
+            ("c", "Struct{c=2} -> Struct{a=1,b=x,c=2} old=0"),
+            ("a,a", "Struct{a=1} -> Struct{a=1,b=x,c=2} old=0"),
+        ];
+        for (fields, expected) in cases {
+            check(CLASS, &[("fields", fields)], record(value()), expected);
+        }
+        let mut map = Map::linked();
+        map.insert("a", 1);
+        let map = record(SchemaAndValue::schemaless(map));
+        check(CLASS, &[("fields", "a,z")], map, "{a=1, z=null} -> {a=1} old=0");
+    }
+
+    #[test]
+    fn a_failure_leaves_the_record_as_it_was() {
+        let cases = [
+            (structure(&[("a", 1.into())]), "Field does not exist: z"),
+            (
+                SchemaAndValue::schemaless(Value::Null),
+                "Only Map objects supported in absence of schema for [copying fields from value to key], found: null",
+            ),
+        ];
+        for (value, expected) in cases {
+            let mut changed = record(value);
+            let before = changed.clone();
+            let error = made(CLASS, &[("fields", "a,z")]).apply(&mut changed).unwrap_err();
+            assert_eq!(error.message(), Some(expected));
+            assert_eq!(changed, before, "{expected}");
+        }
+    }
+}
