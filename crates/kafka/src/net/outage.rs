@@ -9,6 +9,8 @@ use std::time::Duration;
 
 /// Between two messages on one broker.
 const QUIET: Duration = Duration::from_secs(30);
+/// A broker that was well for so long does not come and go: its loss is said at once.
+const STEADY: Duration = Duration::from_secs(5);
 /// Brokers that are remembered; beyond these, those that are well are forgotten.
 const MAX_REMEMBERED: usize = 1_000;
 
@@ -38,6 +40,8 @@ struct Outage {
     since: Option<Duration>,
     /// When something was last said of the broker's absence.
     said_at: Option<Duration>,
+    /// When it was back from the absence before.
+    back_at: Duration,
     /// Whether anything was said of this absence.
     is_told: bool,
     failures: u32,
@@ -52,12 +56,12 @@ impl Outages {
                 return None;
             }
         }
-        let unknown = Outage { since: None, said_at: None, is_told: false, failures: 0 };
+        let unknown = Outage { since: None, said_at: None, back_at: Duration::ZERO, is_told: false, failures: 0 };
         let outage = self.known.entry(address.clone()).or_insert(unknown);
+        let was_steady = outage.since.is_none() && now.saturating_sub(outage.back_at) >= STEADY;
         let since = *outage.since.get_or_insert(now);
         outage.failures = outage.failures.saturating_add(1);
-        // Also where it comes and goes.
-        if outage.said_at.is_some_and(|at| now.saturating_sub(at) < QUIET) {
+        if !was_steady && outage.said_at.is_some_and(|at| now.saturating_sub(at) < QUIET) {
             return None;
         }
         let failures = std::mem::take(&mut outage.failures);
@@ -72,7 +76,7 @@ impl Outages {
     pub(super) fn connected(&mut self, now: Duration, address: &Address) -> Option<Said> {
         let outage = self.known.get_mut(address)?;
         let since = outage.since.take()?;
-        outage.failures = 0;
+        (outage.failures, outage.back_at) = (0, now);
         let is_told = std::mem::take(&mut outage.is_told);
         is_told.then(|| Said::Back { since: now.saturating_sub(since) })
     }
@@ -92,6 +96,7 @@ mod tests {
         assert_eq!(outages.failed(at(65), &("other".to_owned(), 9092)), Some(Said::Lost));
         assert_eq!(outages.connected(at(66), &broker), Some(Said::Back { since: at(66) }));
         assert_eq!(outages.connected(at(67), &broker), None);
+        assert_eq!(outages.failed(at(71), &broker), Some(Said::Lost), "it was well for five seconds");
     }
 
     #[test]
