@@ -9,5 +9,6 @@ pub mod sink;
 pub mod source;
 pub mod ssl;
 pub mod standalone;
+mod version_order;
 pub mod versions;
 pub mod worker;
