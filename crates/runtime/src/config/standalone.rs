@@ -38,8 +38,8 @@ const FOREIGN_PREFIXES: [&str; 14] = [
     "metrics.context.",
     "listeners.https.",
     "admin.listeners.https.",
-    "ssl.",
     "sasl.",
+    "connector.client.config.override.allowlist",
 ];
 
 /// All keys that a standalone worker knows: Java's `StandaloneConfig`.
@@ -140,6 +140,8 @@ fn is_client_key(key: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use kurier_api::plugin::{ConfigProvider, ConfigProviderType, Descriptor, ProvidedConfig};
+    use std::sync::Arc;
 
     fn props(pairs: &[(&str, &str)]) -> Props {
         let any = "java.lang.String"; // Whether a class is a converter is asked later.
@@ -171,14 +173,66 @@ mod tests {
         );
     }
 
+    /// A place for values: every key of every path is there, but for those that begin with `no`.
+    struct Vault;
+
+    impl ConfigProviderType for Vault {
+        fn descriptor(&self) -> Descriptor {
+            Descriptor { class: "test.Vault", version: "1" }
+        }
+
+        fn create(&self, _: &Props) -> Result<Box<dyn ConfigProvider>, ConnectError> {
+            Ok(Box::new(Self))
+        }
+    }
+
+    impl ConfigProvider for Vault {
+        fn get(&self, path: &str, keys: Option<&[String]>) -> Result<ProvidedConfig, ConnectError> {
+            let keys = keys.unwrap_or_default().iter().filter(|key| !key.starts_with("no"));
+            Ok(ProvidedConfig {
+                data: keys.map(|key| (key.clone(), format!("{path}.{key}:9092"))).collect(),
+                ttl: None,
+            })
+        }
+    }
+
+    #[test]
+    fn settings_may_come_from_config_providers() {
+        let mut registry = Registry::new();
+        registry.add_config_provider(Arc::new(Vault));
+        let pairs = [
+            ("config.providers", "v"),
+            ("config.providers.v.class", "Vault"),
+            ("bootstrap.servers", "${v:a:b},${v:a:c}"),
+            ("offset.flush.interval.ms", "${v:none}"),
+        ];
+        let error = StandaloneConfig::parse(props(&pairs), &registry).unwrap_err();
+        assert_eq!(
+            error.message().unwrap(),
+            "Invalid value ${v:none} for configuration offset.flush.interval.ms: Not a number of type LONG"
+        );
+        let config = StandaloneConfig::parse(props(&pairs[..3]), &registry).unwrap();
+        assert_eq!(config.parsed().get_list("bootstrap.servers"), ["a.b:9092", "a.c:9092"]);
+        assert_eq!(config.props()["bootstrap.servers"], "a.b:9092,a.c:9092");
+    }
+
     #[test]
     fn a_misspelt_key_is_told_from_settings_of_others() {
-        let pairs =
-            [("ofset.flush.interval.ms", "1"), ("producer.linger.ms", "1"), ("request.timeout.ms", "1"), ("zz", "1")];
+        let pairs = [
+            ("ofset.flush.interval.ms", "1"),
+            ("ssl.keystore.lokation", "/k"),
+            ("producer.linger.ms", "1"),
+            ("request.timeout.ms", "1"),
+            ("zz", "1"),
+        ];
         let config = parse(&pairs).unwrap();
         assert_eq!(
             config.unknown_keys(),
-            [("ofset.flush.interval.ms", Some("offset.flush.interval.ms")), ("zz", None)]
+            [
+                ("ofset.flush.interval.ms", Some("offset.flush.interval.ms")),
+                ("ssl.keystore.lokation", Some("ssl.keystore.location")),
+                ("zz", None)
+            ]
         );
         assert_eq!(config.stop_timeout(), Duration::from_secs(5));
     }
