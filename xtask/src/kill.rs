@@ -46,6 +46,10 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     end_on_ctrl_c(stop.clone())?;
     let binary = if args.planted { planted_binary()? } else { kurier_binary() };
     println!("killing {}, {} runs from seed {}", binary.display(), args.runs, args.seed);
+    let mut tally = Tally::new(match args.what {
+        What::Worker => &worker::PHASES,
+        What::Broker => &broker::PHASES,
+    });
     let mut one: Box<dyn FnMut(u64, &mut Tally) -> Result<()>> = match args.what {
         What::Worker => {
             let mut bed = worker::Bed::start(binary, stop.clone())?;
@@ -57,7 +61,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             Box::new(move |seed, tally| bed.run(seed, tally))
         }
     };
-    let (begin, mut tally) = (Instant::now(), Tally::default());
+    let begin = Instant::now();
     for seed in args.seed..args.seed.saturating_add(args.runs) {
         let known = tally.violations.len();
         let outcome = one(seed, &mut tally);
@@ -74,7 +78,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             println!("the planted mistake was found after {} runs", tally.runs);
             return Ok(());
         }
-        if tally.runs % PROGRESS == 0 {
+        if tally.runs.is_multiple_of(PROGRESS) {
             println!("{}", progress(&tally, begin.elapsed()));
         }
     }
@@ -91,10 +95,11 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 
 fn progress(tally: &Tally, elapsed: Duration) -> String {
     format!(
-        "{} runs in {:.0} s, {} kills in {} phases, {} violations",
+        "{} runs in {:.0} s, {} kills in {} of {} phases, {} violations",
         tally.runs,
         elapsed.as_secs_f64(),
-        tally.phases.values().sum::<u64>(),
+        tally.kills(),
+        tally.phases.iter().filter(|(_, hits)| *hits > 0).count(),
         tally.phases.len(),
         tally.violations.len() + tally.refused.len()
     )

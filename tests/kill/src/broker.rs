@@ -1,7 +1,7 @@
 //! Kills the broker: an idempotent producer goes on whatever happens, everything is read back at the end.
 //!
-//! Every kill has an [`Aim`], so that moments which are short (a start, a topic's creation) are met as often as long ones. What was hit is
-//! another matter: the [`Phase`] is taken when the signal goes out, from what the producer and the broker's own output tell.
+//! Every kill has an `Aim`, so that moments which are short (a start, a topic's creation) are met as often as long ones. What was hit is
+//! another matter: the phase is taken when the signal goes out, from what the producer and the broker's own output tell.
 
 use crate::load::{Load, Plan, Progress};
 use crate::{Rng, Stop, Tally};
@@ -20,8 +20,21 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const LOOK: Duration = Duration::from_micros(200);
 /// What the broker prints once it can be used.
 const READY: &str = "Broker on ";
+/// What it warns of when a kill has left half a batch behind.
+const CUT: &str = "a crash before an acknowledgement leaves such a tail";
 /// How many unacknowledged records are many.
 const MANY: u64 = 500;
+
+/// What a kill may hit, in the order of a run.
+pub const PHASES: [&str; 8] = [EMPTY_START, NO_TOPIC, FIRST_RECORDS, FEW_OPEN, MANY_OPEN, RECOVERY, READY_AGAIN, DONE];
+const EMPTY_START: &str = "starting on an empty folder";
+const NO_TOPIC: &str = "ready, the topic does not exist or nobody knows of it";
+const FIRST_RECORDS: &str = "the first records are on their way, none acknowledged";
+const FEW_OPEN: &str = "producing, fewer than 500 records unacknowledged";
+const MANY_OPEN: &str = "producing, 500 and more records unacknowledged";
+const RECOVERY: &str = "starting over what the last kill left";
+const READY_AGAIN: &str = "ready again, nothing acknowledged since the last kill";
+const DONE: &str = "all is acknowledged";
 
 /// Where kills are aimed.
 #[derive(Clone, Copy, Debug)]
@@ -83,7 +96,9 @@ impl Bed {
         let port = quiet_port()?;
         let mut life = Life { bed: self, plan: &plan, dir: &dir, port, number: 0, phases: Vec::new() };
         let outcome = life.live(&mut rng);
-        let phases = std::mem::take(&mut life.phases);
+        let (phases, lives) = (std::mem::take(&mut life.phases), life.number + 1);
+        let logs = (0..lives).filter_map(|number| fs::read_to_string(log_file(&dir, number)).ok());
+        let cut_writes = logs.map(|log| log.matches(CUT).count() as u64).sum::<u64>();
         if !matches!(&outcome, Ok(end) if end.wrong.is_empty()) {
             self.stop.check_late()?;
         }
@@ -102,6 +117,7 @@ impl Bed {
             Err(error) => findings.push(format!("{error:#}")),
         }
         tally.count(phases);
+        tally.cut_writes += cut_writes;
         let mut rest = String::new();
         if self.keeps_findings && !findings.is_empty() {
             self.dir.disable_cleanup(true);
@@ -163,11 +179,7 @@ impl Life<'_> {
         let segments = format!("segment.bytes={}", self.plan.segment_bytes);
         let mut command = vec![binary.as_str(), "broker", "--data", &data, "--port", &port];
         command.extend(["--partitions", &partitions, "--topic-default", &segments]);
-        Guarded::start(self.dir, &self.name(), &command, &[])
-    }
-
-    fn name(&self) -> String {
-        format!("broker-{}", self.number)
+        Guarded::start(self.dir, &name(self.number), &command, &[])
     }
 
     /// Waits for the moment that is aimed at, and a little at random.
@@ -211,22 +223,20 @@ impl Life<'_> {
     fn phase(&self, broker: &Guarded, progress: &Progress, acknowledged_before: u64) -> &'static str {
         let unacknowledged = progress.taken - progress.acknowledged.min(progress.taken);
         match (self.number, broker.output().contains(READY)) {
-            (0, false) => "starting on an empty folder",
-            (_, false) => "starting over what the last kill left",
-            _ if !progress.topic_is_known => "ready, the topic does not exist or nobody knows of it",
-            _ if progress.is_over(self.plan) => "all is acknowledged",
-            _ if progress.acknowledged == 0 => "the first records are on their way, none acknowledged",
-            _ if self.number > 0 && progress.acknowledged == acknowledged_before => {
-                "ready again, nothing acknowledged since the last kill"
-            }
-            _ if unacknowledged < MANY => "producing, fewer than 500 records unacknowledged",
-            _ => "producing, 500 and more records unacknowledged",
+            (0, false) => EMPTY_START,
+            (_, false) => RECOVERY,
+            _ if !progress.topic_is_known => NO_TOPIC,
+            _ if progress.is_over(self.plan) => DONE,
+            _ if progress.acknowledged == 0 => FIRST_RECORDS,
+            _ if self.number > 0 && progress.acknowledged == acknowledged_before => READY_AGAIN,
+            _ if unacknowledged < MANY => FEW_OPEN,
+            _ => MANY_OPEN,
         }
     }
 
     /// Waits until the broker can be used.
     fn ready(&mut self, broker: &mut Guarded) -> Result<()> {
-        let (begin, log) = (Instant::now(), self.dir.join(format!("{}.log", self.name())));
+        let (begin, log) = (Instant::now(), log_file(self.dir, self.number));
         let is_ready = || fs::read_to_string(&log).is_ok_and(|text| text.contains(READY));
         if !is_ready() {
             self.wait("the broker", broker, is_ready)?;
@@ -247,6 +257,15 @@ impl Life<'_> {
         }
         Ok(())
     }
+}
+
+/// What the broker of this number is called in the run's folder.
+fn name(number: usize) -> String {
+    format!("broker-{number}")
+}
+
+fn log_file(dir: &Path, number: usize) -> PathBuf {
+    dir.join(format!("{}.log", name(number)))
 }
 
 /// One to five kills, in an order in which they can come.

@@ -13,7 +13,6 @@ pub mod worker;
 
 pub use rng::Rng;
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -57,12 +56,14 @@ impl Stop {
 }
 
 /// What many runs came to.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Tally {
     /// Runs that came to their end.
     pub runs: u64,
-    /// How often each phase was hit. A run may kill more than once.
-    pub phases: BTreeMap<&'static str, u64>,
+    /// How often each phase was hit, never or not. A run may kill more than once.
+    pub phases: Vec<(&'static str, u64)>,
+    /// Batches that a kill had cut in two, and the next start removed.
+    pub cut_writes: u64,
     /// What was lost, doubled or otherwise not as promised.
     pub violations: Vec<String>,
     /// Runs in which the producer gave up records and said so: nothing is lost unheard, yet nothing in a run entitles it to.
@@ -74,6 +75,24 @@ pub struct Tally {
 }
 
 impl Tally {
+    /// Nothing yet, for kills that may hit these phases.
+    pub fn new(phases: &[&'static str]) -> Self {
+        Self {
+            runs: 0,
+            phases: phases.iter().map(|phase| (*phase, 0)).collect(),
+            cut_writes: 0,
+            violations: Vec::new(),
+            refused: Vec::new(),
+            repeated: 0,
+            records: 0,
+        }
+    }
+
+    /// How many kills there were.
+    pub fn kills(&self) -> u64 {
+        self.phases.iter().map(|(_, hits)| hits).sum()
+    }
+
     /// Whether nothing was found.
     pub fn is_sound(&self) -> bool {
         self.violations.is_empty() && self.refused.is_empty()
@@ -82,7 +101,10 @@ impl Tally {
     fn count(&mut self, phases: impl IntoIterator<Item = &'static str>) {
         self.runs += 1;
         for phase in phases {
-            *self.phases.entry(phase).or_default() += 1;
+            match self.phases.iter_mut().find(|(name, _)| *name == phase) {
+                Some((_, hits)) => *hits += 1,
+                None => self.phases.push((phase, 1)),
+            }
         }
     }
 }
@@ -91,6 +113,9 @@ impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (phase, hits) in &self.phases {
             writeln!(f, "  {hits:>5} × killed while {phase}")?;
+        }
+        if self.cut_writes > 0 {
+            writeln!(f, "  {:>5} × a batch was cut in two, and the next start removed the half", self.cut_writes)?;
         }
         for violation in &self.violations {
             writeln!(f, "  VIOLATION {violation}")?;
@@ -102,7 +127,7 @@ impl fmt::Display for Tally {
             f,
             "{} runs, {} kills, {} records at the destination, {} repeated, {} violations",
             self.runs,
-            self.phases.values().sum::<u64>(),
+            self.kills(),
             self.records,
             self.repeated,
             self.violations.len() + self.refused.len()
@@ -117,7 +142,7 @@ mod tests {
     #[test]
     fn a_killed_worker_loses_nothing() {
         let mut bed = worker::Bed::start(kurier_harness::kurier_binary(), Stop::default()).unwrap();
-        let mut tally = Tally::default();
+        let mut tally = Tally::new(&worker::PHASES);
         for seed in 0..3 {
             bed.run(seed, &mut tally).unwrap();
         }
@@ -128,7 +153,7 @@ mod tests {
     #[test]
     fn a_killed_broker_keeps_what_it_acknowledged() {
         let mut bed = broker::Bed::new(kurier_harness::kurier_binary(), Stop::default()).unwrap();
-        let mut tally = Tally::default();
+        let mut tally = Tally::new(&broker::PHASES);
         for seed in 0..6 {
             bed.run(seed, &mut tally).unwrap();
         }

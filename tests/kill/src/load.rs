@@ -35,11 +35,17 @@ impl Plan {
         let batch_bytes = rng.pick(&["500", "2000", "16384", "65536"]);
         let compression = rng.pick(&["none", "none", "lz4", "zstd", "gzip", "snappy"]);
         let buffer_bytes = rng.pick(&["65536", "262144", "4194304"]);
+        // Mostly many small records; sometimes large ones, so that a kill may come in the midst of a write.
+        let is_large = rng.below(5) == 0;
+        let (records, padding, smallest_segment) = match is_large {
+            true => (300 + rng.below(700), 30_000, 64 << 10),
+            false => (5_000 + rng.below(25_000), 10 + rng.below(400), 16 << 10),
+        };
         Self {
             partitions: 1 + rng.below(4) as i32,
-            records: 5_000 + rng.below(25_000),
-            segment_bytes: rng.pick(&[16 << 10, 128 << 10, 1 << 30]),
-            padding: 10 + rng.below(400) as usize,
+            records,
+            segment_bytes: rng.pick(&[smallest_segment, 128 << 10, 1 << 30]),
+            padding: padding as usize,
             handful: 1 + rng.below(200),
             properties: vec![
                 ("batch.size", batch_bytes.to_owned()),

@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Lines of a run's file, and of each piece that is appended while the worker runs.
 const LINES: u64 = 20_000;
@@ -17,11 +17,26 @@ const PIECE: u64 = 2_000;
 const SLOWEST_PIECES_MS: [u64; 3] = [20, 80, 200];
 /// The kill comes at most so long after the start. A worker needs some 20 ms to start and a few hundred for all lines.
 const LATEST_KILLS_MS: [u64; 3] = [60, 300, 900];
+/// How often a phase is looked for.
+const LOOK: Duration = Duration::from_millis(1);
+/// How often source offsets are committed: before, while and after records arrive at the sink.
+const FLUSH_INTERVALS_MS: [u64; 3] = [5, 50, 300];
 /// How long a restarted worker may take for what is left.
 const CATCH_UP: Duration = Duration::from_secs(60);
 /// After so long without a heartbeat a killed worker's consumer is out of its group, and the next one gets the partition. Most of a run is this wait;
 /// a broker refuses less than six seconds unless it is set up to take it.
 const SESSION: Duration = Duration::from_millis(1_500);
+
+/// What a kill may hit, in the order of a run.
+pub const PHASES: [&str; 8] = [STARTING, NONE_COMMITTED, NONE_ARRIVED, FLOWING, SOURCE_DONE, GROWING, DONE, AGAIN];
+const STARTING: &str = "starting: nothing committed, nothing arrived";
+const NONE_COMMITTED: &str = "records flow, no source offset committed yet";
+const NONE_ARRIVED: &str = "source offsets are committed, nothing arrived yet";
+const FLOWING: &str = "records flow, some source offsets committed";
+const SOURCE_DONE: &str = "the source is done, the sink is not";
+const GROWING: &str = "everything so far has arrived, the file still grows";
+const DONE: &str = "everything has arrived";
+const AGAIN: &str = "started again, nothing has arrived since the last kill";
 
 /// A broker that outlives all runs; each has topics of its own.
 #[derive(Debug)]
@@ -53,8 +68,10 @@ impl Bed {
     /// # Errors
     /// If something other than what is tested goes wrong, or the run was told to stop.
     pub fn run(&mut self, seed: u64, tally: &mut Tally) -> Result<()> {
-        let files = Files::new(self.dir.path().join(format!("run-{seed}")), self.broker.address(), seed)?;
-        let outcome = self.live(&files, seed);
+        let mut rng = Rng::seeded(seed);
+        let dir = self.dir.path().join(format!("run-{seed}"));
+        let files = Files::new(dir, self.broker.address(), seed, rng.pick(&FLUSH_INTERVALS_MS))?;
+        let outcome = self.live(&files, &mut rng);
         if !matches!(&outcome, Ok((_, End { wrong: None, .. }))) {
             self.stop.check_late()?;
         }
@@ -69,9 +86,10 @@ impl Bed {
         fs::remove_dir_all(&files.dir).context("cannot clean up after a run")
     }
 
-    fn live(&self, files: &Files, seed: u64) -> Result<(Vec<&'static str>, End)> {
-        let mut rng = Rng::seeded(seed);
+    fn live(&self, files: &Files, rng: &mut Rng) -> Result<(Vec<&'static str>, End)> {
         let slowest_ms = rng.pick(&SLOWEST_PIECES_MS);
+        // Half of the runs kill as soon as they see a phase that passes quickly, if they see it.
+        let hoped_for = rng.pick(&[None, None, None, Some(NONE_ARRIVED), Some(SOURCE_DONE), Some(GROWING)]);
         let mut latest_kills_ms = vec![rng.pick(&LATEST_KILLS_MS)];
         if rng.below(4) == 0 {
             latest_kills_ms.push(SESSION.as_millis() as u64);
@@ -84,16 +102,18 @@ impl Bed {
             let kill_at = rng.below(latest_ms);
             let mut elapsed = 0;
             while elapsed < kill_at {
-                let pause = (1 + rng.below(slowest_ms)).min(kill_at - elapsed);
-                std::thread::sleep(Duration::from_millis(pause));
-                elapsed += pause;
-                if written < LINES {
+                let piece_at = (elapsed + 1 + rng.below(slowest_ms)).min(kill_at);
+                if files.watch(hoped_for, written, Duration::from_millis(piece_at - elapsed))? {
+                    break;
+                }
+                elapsed = piece_at;
+                if written < LINES && elapsed < kill_at {
                     files.append(written..written + PIECE)?;
                     written += PIECE;
                 }
             }
             phases.push(match files.arrived()? {
-                now if life > 0 && now == arrived_before => "started again, nothing has arrived since the last kill",
+                now if life > 0 && now == arrived_before => AGAIN,
                 _ => files.phase(written)?,
             });
             self.stop.check()?;
@@ -126,13 +146,13 @@ struct Files {
 }
 
 impl Files {
-    fn new(dir: PathBuf, address: &str, seed: u64) -> Result<Self> {
+    fn new(dir: PathBuf, address: &str, seed: u64, flush_ms: u64) -> Result<Self> {
         fs::create_dir_all(&dir)?;
         let (input, output, offsets) = (dir.join("in.txt"), dir.join("out.txt"), dir.join("offsets"));
         let converter = "org.apache.kafka.connect.storage.StringConverter";
         let worker = format!(
             "bootstrap.servers={address}\nkey.converter={converter}\nvalue.converter={converter}\n\
-             offset.storage.file.filename={}\noffset.flush.interval.ms=50\nlisteners=http://127.0.0.1:0\n\
+             offset.storage.file.filename={}\noffset.flush.interval.ms={flush_ms}\nlisteners=http://127.0.0.1:0\n\
              consumer.session.timeout.ms={}\nconsumer.heartbeat.interval.ms=300\n",
             offsets.display(),
             SESSION.as_millis()
@@ -172,14 +192,26 @@ impl Files {
         let arrived = self.arrived()?;
         let committed = committed_position(&self.offsets);
         Ok(match (committed, arrived) {
-            (None, 0) => "starting: nothing committed, nothing arrived",
-            (None, _) => "records flow, no source offset committed yet",
-            (Some(_), 0) => "source offsets are committed, nothing arrived yet",
-            (Some(at), _) if at < size => "records flow, some source offsets committed",
-            (Some(_), n) if n < written => "the source is done, the sink is not",
-            (Some(_), _) if written < LINES => "everything so far has arrived, the file still grows",
-            (Some(_), _) => "everything has arrived",
+            (None, 0) => STARTING,
+            (None, _) => NONE_COMMITTED,
+            (Some(_), 0) => NONE_ARRIVED,
+            (Some(at), _) if at < size => FLOWING,
+            (Some(_), n) if n < written => SOURCE_DONE,
+            (Some(_), _) if written < LINES => GROWING,
+            (Some(_), _) => DONE,
         })
+    }
+
+    /// Lets this time pass, and says whether the phase was seen before.
+    fn watch(&self, phase: Option<&str>, written: u64, time: Duration) -> Result<bool> {
+        let end = Instant::now() + time;
+        while let Some(left) = end.checked_duration_since(Instant::now()) {
+            if phase.is_some() && Some(self.phase(written)?) == phase {
+                return Ok(true);
+            }
+            std::thread::sleep(if phase.is_some() { left.min(LOOK) } else { left });
+        }
+        Ok(false)
     }
 
     /// Lines at the destination, repeated ones too.
