@@ -94,7 +94,10 @@ fn open(config: BrokerConfig, (host, port): &(String, u16)) -> Result<(Broker, C
         Data::Dir(folder) => Box::new(DiskStore::open(folder)?),
     };
     #[cfg(feature = "planted-ack-before-write")]
-    let store: Box<dyn Store> = Box::new(crate::store::PlantedStore(store));
+    let store: Box<dyn Store> = {
+        tracing::warn!("this build makes a mistake on purpose: it acknowledges records before it writes them");
+        Box::new(crate::store::PlantedStore(store))
+    };
     let clock = Clock { start: Instant::now() };
     let ids = Box::new(|| uuid::Uuid::new_v4().as_u128());
     let mut broker = Broker::open(config, store, ids, clock.now())?;
