@@ -257,12 +257,8 @@ fn missing(key: &Key) -> String {
 fn without_repeats(key: &Key, value: Setting) -> Setting {
     match (&key.validator, value) {
         (Some(Validator::ValidList { .. }), Setting::List(items)) => {
-            let mut distinct: Vec<Setting> = Vec::with_capacity(items.len());
-            for item in items {
-                if !distinct.contains(&item) {
-                    distinct.push(item);
-                }
-            }
+            let mut seen = BTreeSet::new();
+            let distinct = items.into_iter().filter(|item| seen.insert(item.to_string())).collect();
             Setting::List(distinct)
         }
         (_, value) => value,

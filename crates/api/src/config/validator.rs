@@ -3,6 +3,7 @@
 use super::setting::{Setting, invalid};
 use crate::error::ConnectError;
 use crate::regex::JavaRegex;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -198,7 +199,8 @@ fn valid_list(name: &str, value: &Setting, of: &[String], empty: bool, null: boo
         let allowed = if of.is_empty() { "any non-empty value".to_owned() } else { format!("[{}]", of.join(", ")) };
         return fail(&format!("must not be empty. Valid values include: {allowed}"));
     }
-    if (1..items.len()).any(|i| items[..i].contains(&items[i])) {
+    let mut seen = BTreeSet::new();
+    if items.iter().any(|item| !seen.insert(item.to_string())) {
         return fail("values must not be duplicated.");
     }
     for item in items {

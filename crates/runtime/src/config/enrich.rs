@@ -8,9 +8,11 @@ use super::versions::{VERSION_NOT_FOUND, VersionRange, ensure_installed};
 use crate::registry::Registry;
 use kurier_api::ConnectError;
 use kurier_api::config::{
-    ConfigDef, Importance, Key, Parsed, Props, Recommender, Setting, Type, Validator, Width, invalid, parse_type,
+    AnyClass, ConfigDef, Importance, Key, Parsed, Props, Recommender, Setting, Type, Validator, Width, invalid,
+    parse_type,
 };
 use kurier_api::plugin::PluginKind;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// A definition with the settings of the transforms and predicates that a config names. With `full`, a class that cannot be had is an error;
@@ -42,15 +44,9 @@ pub fn enrich(registry: &Registry, base: &ConfigDef, props: &Props, full: bool) 
 /// The aliases of a list, each once.
 fn aliases(list: &str, props: &Props) -> Result<Vec<String>, ConnectError> {
     let given = props.get(list).map_or(Setting::Null, |text| Setting::from(text.as_str()));
-    let mut aliases = Vec::new();
-    if let Setting::List(items) = parse_type(list, &given, Type::List, &Installed(&Registry::new()))? {
-        for alias in items.iter().map(Setting::to_string) {
-            if !aliases.contains(&alias) {
-                aliases.push(alias);
-            }
-        }
-    }
-    Ok(aliases)
+    let Setting::List(items) = parse_type(list, &given, Type::List, &AnyClass)? else { return Ok(Vec::new()) };
+    let mut seen = BTreeSet::new();
+    Ok(items.iter().map(Setting::to_string).filter(|alias| seen.insert(alias.clone())).collect())
 }
 
 /// Whether the connector for which a plugin is asked can be had.

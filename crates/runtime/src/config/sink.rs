@@ -3,6 +3,7 @@
 use kurier_api::ConnectError;
 use kurier_api::config::{AnyClass, ConfigValue, Props, Setting, Type, invalid, parse_type};
 use kurier_api::regex::JavaRegex;
+use std::collections::BTreeSet;
 
 const TOPICS: &str = "topics";
 const REGEX: &str = "topics.regex";
@@ -13,15 +14,12 @@ const DEAD_LETTERS: &str = "errors.deadletterqueue.topic.name";
 /// # Errors
 /// Never of a text: every text is a list.
 pub fn topics(props: &Props) -> Result<Vec<String>, ConnectError> {
-    let mut topics = Vec::new();
-    if let Setting::List(items) = parse_type(TOPICS, &given(props, TOPICS), Type::List, &AnyClass)? {
-        for topic in items.iter().map(Setting::to_string) {
-            if !topic.is_empty() && !topics.contains(&topic) {
-                topics.push(topic);
-            }
-        }
-    }
-    Ok(topics)
+    let Setting::List(items) = parse_type(TOPICS, &given(props, TOPICS), Type::List, &AnyClass)? else {
+        return Ok(Vec::new());
+    };
+    let mut seen = BTreeSet::new();
+    let new = |topic: &String| !topic.is_empty() && seen.insert(topic.clone());
+    Ok(items.iter().map(Setting::to_string).filter(new).collect())
 }
 
 /// What is wrong with the topics of a sink, by setting: only settings with errors, with their values as they were written.
