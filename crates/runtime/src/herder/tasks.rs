@@ -86,3 +86,6 @@ fn complete(mut task: Props, task_class: &str, connector: &Props) -> Props {
 
 /// A connector is not restarted more often than this, however short its secrets hold.
 const SHORTEST_TTL: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests;

@@ -460,4 +460,4 @@ fn hide_resolved(raw: &RawConfig, resolved: &RawConfig, infos: &mut ConfigInfos)
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

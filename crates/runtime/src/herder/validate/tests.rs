@@ -75,7 +75,7 @@ impl ConfigProviderType for Vault {
     }
 }
 
-fn validation(policy: &str) -> Validation {
+pub(in crate::herder) fn validation(policy: &str) -> Validation {
     let mut registry = Registry::new();
     registry.add_source(Arc::new(plain()));
     registry.add_sink(Arc::new(plain()));
@@ -91,7 +91,7 @@ fn validation(policy: &str) -> Validation {
     Validation { registry: Arc::new(registry), resolver, worker }
 }
 
-fn raw(pairs: &[(&str, Option<&str>)]) -> Arc<RawConfig> {
+pub(in crate::herder) fn raw(pairs: &[(&str, Option<&str>)]) -> Arc<RawConfig> {
     Arc::new(pairs.iter().map(|(key, value)| ((*key).to_owned(), value.map(str::to_owned))).collect())
 }
 
