@@ -7,6 +7,8 @@ use common::{Answer, Dir, SOON, kurier, run};
 use kurier_harness::rest;
 use serde_json::json;
 use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 
 const SOURCE: &str = "name=in\nconnector.class=FileStreamSource\ntasks.max=1\n";
 
@@ -99,4 +101,41 @@ fn a_worker_says_from_which_commit_it_is_built() {
     }
     worker.process().interrupt();
     assert!(worker.process().wait(SOON).unwrap().success());
+}
+
+#[test]
+fn a_stop_waits_for_no_request_that_is_still_being_sent() {
+    let dir = Dir::new();
+    let mut worker = kurier(&dir, "dev", &["dev", "--data", &dir.file("data")]);
+    let line = worker.wait_for_output("Connect on http://", SOON).unwrap();
+    let address = line.split("http://").nth(1).unwrap().split(',').next().unwrap();
+    let connect = |bytes: &[u8]| {
+        let mut client = TcpStream::connect(address).unwrap();
+        client.set_read_timeout(Some(SOON)).unwrap();
+        client.write_all(bytes).unwrap();
+        client
+    };
+    let _half_a_head = connect(b"GET / HT");
+    let mut half_a_body =
+        connect(b"POST /connectors HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 9\r\n\r\n{");
+    // Once it is asked to go on, its request is under way.
+    let mut begun = [0; 12];
+    half_a_body.read_exact(&mut begun).unwrap();
+    assert_eq!(&begun, b"HTTP/1.1 100");
+    worker.process().interrupt();
+    let mut answer = String::new();
+    half_a_body.read_to_string(&mut answer).unwrap();
+    assert!(answer.contains("HTTP/1.1 503"), "{answer}");
+    assert!(worker.process().wait(SOON).unwrap().success(), "{}", worker.process().output());
+}
+
+#[test]
+fn a_list_that_is_interrupted_is_no_answer() {
+    let dir = Dir::new();
+    let mut list = kurier(&dir, "list", &["topic", "list", "--bootstrap-server", "127.0.0.1:1"]);
+    list.wait_for_output("cannot connect to a broker", SOON).unwrap();
+    list.process().interrupt();
+    let status = list.process().wait(SOON).unwrap();
+    assert_eq!(status.code(), Some(1), "{}", list.process().output());
+    assert!(list.process().output().contains("interrupted"), "{}", list.process().output());
 }

@@ -15,6 +15,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+use tokio::sync::watch;
 
 /// The longest body; far beyond what fits into a record of the config topic.
 const MAX_BODY: usize = 16 * 1024 * 1024;
@@ -39,6 +40,8 @@ pub(crate) struct App {
     /// Whether the herder has ever been healthy.
     pub(crate) started: AtomicBool,
     config: RestConfig,
+    /// True from when the server stops.
+    stopped: watch::Receiver<bool>,
 }
 
 /// A request that has found its resource.
@@ -68,8 +71,13 @@ impl Call<'_> {
 }
 
 impl App {
-    pub(crate) fn new(config: RestConfig, herder: HerderHandle, loggers: Arc<dyn Loggers>) -> Self {
-        Self { herder, loggers, started: AtomicBool::new(false), config }
+    pub(crate) fn new(
+        config: RestConfig,
+        herder: HerderHandle,
+        loggers: Arc<dyn Loggers>,
+        stopped: watch::Receiver<bool>,
+    ) -> Self {
+        Self { herder, loggers, started: AtomicBool::new(false), config, stopped }
     }
 
     /// Waits until the herder is healthy for the first time, which tells a slow start from a later failure.
@@ -139,7 +147,12 @@ impl App {
         if !resource.methods().contains(method) {
             return Err(Failure::plain(StatusCode::METHOD_NOT_ALLOWED));
         }
-        let body = read(body).await?;
+        let mut stopped = self.stopped.clone();
+        let body = tokio::select! {
+            body = read(body) => body?,
+            // Nothing has been done for whoever is still sending at the end.
+            _ = stopped.wait_for(|stop| *stop) => return Err(Failure::plain(StatusCode::SERVICE_UNAVAILABLE)),
+        };
         if !body.is_empty() && !resource.takes_any_type(method) && !is_json(headers) {
             return Err(Failure::plain(StatusCode::UNSUPPORTED_MEDIA_TYPE));
         }

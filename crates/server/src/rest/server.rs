@@ -30,6 +30,8 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 const MAX_CONNECTIONS: usize = 1_000;
 /// The longest head of a request; also the size of the read buffer. Jetty's limit of 8 KiB would refuse long connector names.
 const MAX_HEAD: usize = 64 * 1024;
+/// How long a client may take at the end to send the rest of a request's head, or to take an answer.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 /// The pause after a failure to accept, which is usually a lack of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -144,7 +146,7 @@ impl Bound {
         let (stop, stopped) = watch::channel(false);
         let addresses = self.main.iter().filter_map(|l| l.local_addr().ok()).collect();
         let admin_addresses = self.admin.iter().filter_map(|l| l.local_addr().ok()).collect();
-        let app = Arc::new(App::new(self.config, herder, loggers));
+        let app = Arc::new(App::new(self.config, herder, loggers, stopped.clone()));
         let mut tasks = JoinSet::new();
         for listener in self.main {
             tasks.spawn(accept(listener, Surface::Main, Arc::clone(&app), stopped.clone()));
@@ -226,11 +228,28 @@ async fn end(stopped: &mut watch::Receiver<bool>) {
     let _ = stopped.wait_for(|stop| *stop).await;
 }
 
+/// Waits until no answer has been under way for a while.
+async fn nothing_to_wait_for(mut is_working: watch::Receiver<bool>) {
+    // An error says that the connection is gone.
+    while is_working.wait_for(|working| !working).await.is_ok() {
+        if !matches!(tokio::time::timeout(LAST_WORDS, is_working.wait_for(|working| *working)).await, Ok(Ok(_))) {
+            return;
+        }
+    }
+}
+
 /// Serves one connection. What is no HTTP closes it and nothing else.
 async fn connection(socket: TcpStream, surface: Surface, app: Arc<App>, mut stopped: watch::Receiver<bool>) {
+    // HTTP/1.1 has one answer under way at a time.
+    let (working, is_working) = watch::channel(false);
     let service = service_fn(move |request: hyper::Request<Incoming>| {
-        let app = Arc::clone(&app);
-        let answer: Answering = Box::pin(async move { Ok(app.answer(surface, request.map(Body::new)).await) });
+        let (app, working) = (Arc::clone(&app), working.clone());
+        let answer: Answering = Box::pin(async move {
+            working.send_replace(true);
+            let answer = app.answer(surface, request.map(Body::new)).await;
+            working.send_replace(false);
+            Ok(answer)
+        });
         answer
     });
     let mut serving = pin!(
@@ -244,7 +263,10 @@ async fn connection(socket: TcpStream, surface: Surface, app: Arc<App>, mut stop
         ended = serving.as_mut() => ended,
         () = end(&mut stopped) => {
             serving.as_mut().graceful_shutdown();
-            serving.await
+            tokio::select! {
+                ended = serving.as_mut() => ended,
+                () = nothing_to_wait_for(is_working) => return,
+            }
         }
     };
     if let Err(error) = ended {
