@@ -53,7 +53,7 @@ pub(super) fn run(args: &StandaloneArgs, plugins: Registry) -> Result<(), Failur
             }
             stop.wait().await;
         }
-        tracing::info!("stopping");
+        tracing::info!("stopping; a second signal ends everything at once");
         stop.end_at_next();
         started.stop().await;
         created

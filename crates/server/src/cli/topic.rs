@@ -120,6 +120,7 @@ pub(super) fn run(args: TopicArgs) -> Result<(), Failure> {
             ("default.api.timeout.ms".to_owned(), API_TIMEOUT_MS.to_owned()),
         ]);
         props.extend(args.property);
+        let follows = matches!(&args.command, TopicCommand::Print(wanted) if wanted.follow);
         let work = async {
             match args.command {
                 TopicCommand::List { internal } => list(&props, internal, args.output).await,
@@ -128,7 +129,10 @@ pub(super) fn run(args: TopicArgs) -> Result<(), Failure> {
         };
         let outcome = tokio::select! {
             outcome = work => outcome,
-            () = stop.wait() => Ok(()),
+            () = stop.wait() => match follows {
+                true => Ok(()),
+                false => Err(Failure::new("interrupted before everything was shown")),
+            },
         };
         if let Some(broker) = own {
             broker.stop().await?;
