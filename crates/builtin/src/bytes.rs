@@ -2,8 +2,7 @@
 
 use kurier_api::ConnectError;
 use kurier_api::data::{Foreign, Schema, SchemaAndValue, SchemaRef, Type, Value};
-use kurier_api::plugin::{Converter, HeaderConverter, Presence};
-use kurier_api::record::Headers;
+use kurier_api::plugin::{PlainConverter, Presence};
 
 /// Writes and reads bytes as they are.
 #[derive(Clone, Copy, Debug, Default)]
@@ -40,11 +39,9 @@ impl ByteArrayConverter {
     }
 }
 
-impl Converter for ByteArrayConverter {
-    fn from_connect_data(
+impl PlainConverter for ByteArrayConverter {
+    fn encode(
         &mut self,
-        _topic: &str,
-        _headers: &mut Headers,
         schema: Option<&SchemaRef>,
         value: &Value,
         out: &mut Vec<u8>,
@@ -52,34 +49,7 @@ impl Converter for ByteArrayConverter {
         Self::write(schema, value, out)
     }
 
-    fn to_connect_data(
-        &mut self,
-        _topic: &str,
-        _headers: &Headers,
-        bytes: Option<&[u8]>,
-    ) -> Result<SchemaAndValue, ConnectError> {
-        Ok(Self::read(bytes))
-    }
-}
-
-impl HeaderConverter for ByteArrayConverter {
-    fn from_connect_header(
-        &mut self,
-        _topic: &str,
-        _name: &str,
-        schema: Option<&SchemaRef>,
-        value: &Value,
-        out: &mut Vec<u8>,
-    ) -> Result<Presence, ConnectError> {
-        Self::write(schema, value, out)
-    }
-
-    fn to_connect_header(
-        &mut self,
-        _topic: &str,
-        _name: &str,
-        bytes: Option<&[u8]>,
-    ) -> Result<SchemaAndValue, ConnectError> {
+    fn decode(&mut self, bytes: Option<&[u8]>) -> Result<SchemaAndValue, ConnectError> {
         Ok(Self::read(bytes))
     }
 }

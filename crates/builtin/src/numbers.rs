@@ -2,8 +2,7 @@
 
 use kurier_api::ConnectError;
 use kurier_api::data::{Schema, SchemaAndValue, SchemaRef, Type, Value};
-use kurier_api::plugin::{Converter, HeaderConverter, Presence};
-use kurier_api::record::Headers;
+use kurier_api::plugin::{PlainConverter, Presence};
 
 /// Which numbers a [`NumberConverter`] writes and reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -137,11 +136,9 @@ impl NumberConverter {
     }
 }
 
-impl Converter for NumberConverter {
-    fn from_connect_data(
+impl PlainConverter for NumberConverter {
+    fn encode(
         &mut self,
-        _topic: &str,
-        _headers: &mut Headers,
         schema: Option<&SchemaRef>,
         value: &Value,
         out: &mut Vec<u8>,
@@ -149,34 +146,7 @@ impl Converter for NumberConverter {
         self.write(schema, value, out)
     }
 
-    fn to_connect_data(
-        &mut self,
-        _topic: &str,
-        _headers: &Headers,
-        bytes: Option<&[u8]>,
-    ) -> Result<SchemaAndValue, ConnectError> {
-        self.read(bytes)
-    }
-}
-
-impl HeaderConverter for NumberConverter {
-    fn from_connect_header(
-        &mut self,
-        _topic: &str,
-        _name: &str,
-        schema: Option<&SchemaRef>,
-        value: &Value,
-        out: &mut Vec<u8>,
-    ) -> Result<Presence, ConnectError> {
-        self.write(schema, value, out)
-    }
-
-    fn to_connect_header(
-        &mut self,
-        _topic: &str,
-        _name: &str,
-        bytes: Option<&[u8]>,
-    ) -> Result<SchemaAndValue, ConnectError> {
+    fn decode(&mut self, bytes: Option<&[u8]>) -> Result<SchemaAndValue, ConnectError> {
         self.read(bytes)
     }
 }

@@ -7,8 +7,7 @@ use crate::converters;
 use kurier_api::ConnectError;
 use kurier_api::config::{ConfigDef, Importance, Key, Props, Type, Width};
 use kurier_api::data::{Foreign, Schema, SchemaAndValue, SchemaRef, Value};
-use kurier_api::plugin::{Converter, ConverterRole, HeaderConverter, Presence};
-use kurier_api::record::Headers;
+use kurier_api::plugin::{ConverterRole, PlainConverter, Presence};
 use std::io::Write;
 
 /// Turns values into text and back.
@@ -81,11 +80,9 @@ pub(crate) fn definition() -> ConfigDef {
     )
 }
 
-impl Converter for StringConverter {
-    fn from_connect_data(
+impl PlainConverter for StringConverter {
+    fn encode(
         &mut self,
-        _topic: &str,
-        _headers: &mut Headers,
         _schema: Option<&SchemaRef>,
         value: &Value,
         out: &mut Vec<u8>,
@@ -93,34 +90,7 @@ impl Converter for StringConverter {
         Ok(self.write(value, out))
     }
 
-    fn to_connect_data(
-        &mut self,
-        _topic: &str,
-        _headers: &Headers,
-        bytes: Option<&[u8]>,
-    ) -> Result<SchemaAndValue, ConnectError> {
-        Ok(self.read(bytes))
-    }
-}
-
-impl HeaderConverter for StringConverter {
-    fn from_connect_header(
-        &mut self,
-        _topic: &str,
-        _name: &str,
-        _schema: Option<&SchemaRef>,
-        value: &Value,
-        out: &mut Vec<u8>,
-    ) -> Result<Presence, ConnectError> {
-        Ok(self.write(value, out))
-    }
-
-    fn to_connect_header(
-        &mut self,
-        _topic: &str,
-        _name: &str,
-        bytes: Option<&[u8]>,
-    ) -> Result<SchemaAndValue, ConnectError> {
+    fn decode(&mut self, bytes: Option<&[u8]>) -> Result<SchemaAndValue, ConnectError> {
         Ok(self.read(bytes))
     }
 }

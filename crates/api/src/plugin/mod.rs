@@ -19,5 +19,6 @@ pub use sink::{ErrantRecordReporter, Offsets, Sink, SinkTask, SinkTaskContext};
 pub use source::{AckedRecord, Source, SourceOffsets, SourceTask, SourceTaskContext};
 pub use stage::{
     ConfigProvider, ConfigProviderType, Converter, ConverterRole, ConverterType, Fate, HeaderConverter,
-    HeaderConverterType, Predicate, PredicateType, Presence, ProvidedConfig, Transform, TransformType, Verdict,
+    HeaderConverterType, PlainConverter, Predicate, PredicateType, Presence, ProvidedConfig, Transform, TransformType,
+    Verdict,
 };

@@ -109,6 +109,71 @@ pub trait HeaderConverter: Send {
     ) -> Result<SchemaAndValue, ConnectError>;
 }
 
+/// A converter that looks at neither topic nor headers, so that it serves keys, values and header values alike: who implements this has
+/// [`Converter`] and [`HeaderConverter`].
+pub trait PlainConverter: Send {
+    /// Appends the bytes of a value to `out`; on an error `out` may hold a part, which the caller cuts off.
+    ///
+    /// # Errors
+    /// `DataException` as in Java.
+    fn encode(
+        &mut self,
+        schema: Option<&SchemaRef>,
+        value: &Value,
+        out: &mut Vec<u8>,
+    ) -> Result<Presence, ConnectError>;
+
+    /// Reads bytes; none stand for a null in Kafka.
+    ///
+    /// # Errors
+    /// `DataException` as in Java.
+    fn decode(&mut self, bytes: Option<&[u8]>) -> Result<SchemaAndValue, ConnectError>;
+}
+
+impl<C: PlainConverter> Converter for C {
+    fn from_connect_data(
+        &mut self,
+        _topic: &str,
+        _headers: &mut Headers,
+        schema: Option<&SchemaRef>,
+        value: &Value,
+        out: &mut Vec<u8>,
+    ) -> Result<Presence, ConnectError> {
+        self.encode(schema, value, out)
+    }
+
+    fn to_connect_data(
+        &mut self,
+        _topic: &str,
+        _headers: &Headers,
+        bytes: Option<&[u8]>,
+    ) -> Result<SchemaAndValue, ConnectError> {
+        self.decode(bytes)
+    }
+}
+
+impl<C: PlainConverter> HeaderConverter for C {
+    fn from_connect_header(
+        &mut self,
+        _topic: &str,
+        _name: &str,
+        schema: Option<&SchemaRef>,
+        value: &Value,
+        out: &mut Vec<u8>,
+    ) -> Result<Presence, ConnectError> {
+        self.encode(schema, value, out)
+    }
+
+    fn to_connect_header(
+        &mut self,
+        _topic: &str,
+        _name: &str,
+        bytes: Option<&[u8]>,
+    ) -> Result<SchemaAndValue, ConnectError> {
+        self.decode(bytes)
+    }
+}
+
 /// What a transform decides about a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]

@@ -9,7 +9,6 @@ mod lexer;
 mod node;
 mod read;
 mod schema;
-mod stage;
 mod write;
 
 pub use config::JsonConverterConfig;
@@ -17,7 +16,7 @@ pub(crate) use config::definition;
 
 use kurier_api::ConnectError;
 use kurier_api::data::{SchemaAndValue, SchemaRef, Value};
-use kurier_api::plugin::Presence;
+use kurier_api::plugin::{PlainConverter, Presence};
 use lexer::{Lexer, SyntaxError};
 use node::Node;
 use read::Reading;
@@ -199,6 +198,21 @@ impl JsonConverter {
 fn bad_content(error: &SyntaxError) -> ConnectError {
     ConnectError::data("Failed to parse schema in converter config due to serialization error: ")
         .with_cause(ConnectError::serialization(error.to_string()))
+}
+
+impl PlainConverter for JsonConverter {
+    fn encode(
+        &mut self,
+        schema: Option<&SchemaRef>,
+        value: &Value,
+        out: &mut Vec<u8>,
+    ) -> Result<Presence, ConnectError> {
+        self.write(schema, value, out)
+    }
+
+    fn decode(&mut self, bytes: Option<&[u8]>) -> Result<SchemaAndValue, ConnectError> {
+        self.read(bytes)
+    }
 }
 
 /// Reads the payload after a known beginning of an envelope; none if the envelope does not end after it.
