@@ -348,3 +348,60 @@ impl Transform for Cast {
         Ok(Verdict::Keep)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{check, made, record, structure};
+    use kurier_api::data::{Map, SchemaAndValue, Value};
+
+    const CLASS: &str = "Cast$Value";
+
+    #[test]
+    fn whole_values_become_another_type() {
+        let cases = [
+            ("int8", Value::I32(300), "44"),
+            ("int8", Value::F64(5e9), "-1"),
+            ("int64", Value::F64(f64::NAN), "0"),
+            ("int16", Value::text("-7"), "-7"),
+            ("float32", Value::text(" 5f "), "5.0"),
+            ("float64", Value::Bool(true), "1.0"),
+            ("boolean", Value::text("TRUE"), "true"),
+            ("boolean", Value::F64(0.5), "false"),
+            ("string", Value::F32(1e10), "1.0E10"),
+            ("string", Value::bytes([1, 2]), "AQI="),
+            ("INT32", Value::Null, "null"),
+        ];
+        for (spec, value, expected) in cases {
+            let record = record(SchemaAndValue::schemaless(value));
+            check(CLASS, &[("spec", spec)], record, &format!("{expected} old=0"));
+        }
+    }
+
+    #[test]
+    fn fields_become_another_type_each() {
+        let value = structure(&[("a", 1.into()), ("b", "2".into()), ("c", true.into())]);
+        check(CLASS, &[("spec", "a:string, b : float64 ,none:int8")], record(value), "Struct{a=1,b=2.0,c=true} old=0");
+        let mut map = Map::linked();
+        map.insert("a", 1);
+        let map = record(SchemaAndValue::schemaless(map));
+        check(CLASS, &[("spec", "a:boolean,none:int8")], map, "{a=true, none=null} old=0");
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused_and_says_why() {
+        let cases = [
+            ("int8", Value::text("300"), "300", "Value out of range. Value:\"300\" Radix:10"),
+            ("int32", Value::text("1e2"), "1e2", "For input string: \"1e2\""),
+            ("int64", Value::text(""), "", "For input string: \"\""),
+            ("float64", Value::text(" x "), " x ", "For input string: \"x\""),
+            ("float64", Value::text(" "), " ", "empty String"),
+        ];
+        for (spec, value, shown, why) in cases {
+            let error =
+                made(CLASS, &[("spec", spec)]).apply(&mut record(SchemaAndValue::schemaless(value))).unwrap_err();
+            let expected = format!("Value ({shown}) was out of range for requested data type");
+            assert_eq!(error.message(), Some(expected.as_str()));
+            assert_eq!(error.cause().and_then(|cause| cause.message()), Some(why));
+        }
+    }
+}

@@ -159,3 +159,52 @@ impl Transform for Flatten {
         Ok(Verdict::Keep)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{check, record};
+    use super::*;
+    use kurier_api::data::SchemaAndValue;
+
+    const CLASS: &str = "Flatten$Value";
+
+    #[test]
+    fn nested_maps_come_to_the_top() {
+        let mut inner = Map::linked();
+        inner.insert("x", 1);
+        inner.insert("none", Value::Null);
+        let mut middle = Map::linked();
+        middle.insert("i", Value::from(inner));
+        let mut outer = Map::linked();
+        outer.insert("m", Value::from(middle));
+        outer.insert("l", Value::array([Value::I32(1)]));
+        outer.insert("empty", Value::from(Map::linked()));
+        let value = || record(SchemaAndValue::schemaless(outer.clone()));
+        check(CLASS, &[], value(), "{m.i.x=1, m.i.none=null, l=[1]} old=0");
+        check(CLASS, &[("delimiter", "")], value(), "{mix=1, minone=null, l=[1]} old=0");
+    }
+
+    #[test]
+    fn fields_inherit_optional_and_default_from_above() {
+        let inner = SchemaBuilder::structure().field("x", Schema::int32()).field("y", Schema::int32()).optional();
+        let inner = inner.build().unwrap();
+        let mut default = Struct::new(inner.clone()).unwrap();
+        default.put("x", 7).unwrap().put("y", 8).unwrap();
+        let inner = inner.to_builder().default_value_unchecked(default).build().unwrap();
+        let outer = SchemaBuilder::structure().field("n", inner.clone()).field("z", Schema::string()).build().unwrap();
+        let mut value = Struct::new(outer.clone()).unwrap();
+        value.put("z", "end").unwrap();
+        let mut record = record(SchemaAndValue::new(outer, value));
+        let kind = super::super::transforms().find(|kind| kind.descriptor().class.ends_with(CLASS)).unwrap();
+        kind.create(&[].into_iter().collect()).unwrap().apply(&mut record).unwrap();
+        let schema = record.value.schema.unwrap();
+        let shown: Vec<_> = schema
+            .fields()
+            .iter()
+            .map(|field| (field.name(), field.schema().is_optional(), field.schema().default_value().cloned()))
+            .collect();
+        let expected = [("n.x", true, Some(Value::I32(7))), ("n.y", true, Some(Value::I32(8))), ("z", false, None)];
+        assert_eq!(shown, expected);
+        assert_eq!(record.value.value.as_struct().unwrap().values()[0], Value::Null);
+    }
+}

@@ -329,3 +329,65 @@ impl Transform for TimestampConverter {
         Ok(Verdict::Keep)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{made, record};
+    use super::*;
+    use kurier_api::data::SchemaAndValue;
+
+    const CLASS: &str = "TimestampConverter$Value";
+    const MS: i64 = 1_566_570_894_346;
+
+    #[test]
+    fn times_change_their_form() {
+        let config = |target, precision| {
+            [("target.type", target), ("unix.precision", precision), ("format", "yyyy-MM-dd HH:mm:ss")]
+        };
+        let cases = [
+            ("string", "milliseconds", Value::Date(MS), Value::text("2019-08-23 14:34:54")),
+            ("unix", "seconds", Value::Date(MS), Value::I64(1_566_570_894)),
+            ("unix", "nanoseconds", Value::Date(MS), Value::I64(MS * 1_000_000)),
+            ("Timestamp", "microseconds", Value::I64(-1999), Value::Date(-1)),
+            ("Timestamp", "seconds", Value::I64(i64::MAX), Value::Date(i64::MAX)),
+            ("Date", "milliseconds", Value::Date(-1), Value::Date(-DAY_MS)),
+            ("Time", "milliseconds", Value::Date(-1), Value::Date(DAY_MS - 1)),
+            ("unix", "milliseconds", Value::text("2019-08-23 14:34:54 tail"), Value::I64(1_566_570_894_000)),
+            ("unix", "milliseconds", Value::Null, Value::Null),
+        ];
+        for (target, precision, value, expected) in cases {
+            let mut record = record(SchemaAndValue::schemaless(value));
+            made(CLASS, &config(target, precision)).apply(&mut record).unwrap();
+            assert_eq!(record.value.value, expected, "{target} {precision}");
+        }
+    }
+
+    #[test]
+    fn schemas_say_what_a_value_is_and_becomes() {
+        let mut changed = record(SchemaAndValue::new(Schema::optional_int64(), Value::I64(MS)));
+        let mut transform = made(CLASS, &[("target.type", "Timestamp")]);
+        transform.apply(&mut changed).unwrap();
+        let schema = changed.value.schema.unwrap();
+        assert_eq!((schema.name(), schema.is_optional()), (Some(logical::TIMESTAMP), true));
+        let error = transform.apply(&mut record(SchemaAndValue::new(Schema::int32(), 5))).unwrap_err();
+        assert_eq!(error.message(), Some("Schema Schema{INT32} does not correspond to a known timestamp type format"));
+    }
+
+    #[test]
+    fn texts_need_a_pattern() {
+        let kind = super::super::transforms().find(|kind| kind.descriptor().class.ends_with(CLASS)).unwrap();
+        let cases = [
+            ("", "TimestampConverter requires format option to be specified when using string timestamps"),
+            (
+                "bad",
+                "Invalid value java.lang.IllegalArgumentException: Illegal pattern character 'b' for configuration TimestampConverter \
+                 requires a SimpleDateFormat-compatible pattern for string timestamps: bad",
+            ),
+        ];
+        for (pattern, expected) in cases {
+            let props = [("target.type", "string"), ("format", pattern)];
+            let props = props.map(|(key, value)| (key.to_owned(), value.to_owned())).into_iter().collect();
+            assert_eq!(kind.create(&props).err().unwrap().message(), Some(expected));
+        }
+    }
+}

@@ -49,3 +49,32 @@ impl Transform for TimestampRouter {
         Ok(Verdict::Keep)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{made, record};
+    use kurier_api::data::SchemaAndValue;
+
+    #[test]
+    fn the_topic_says_when_a_record_is_from() {
+        let cases = [
+            (&[][..], "topic", Ok("topic-20190823")),
+            (&[("topic.format", "${timestamp}/${topic}")][..], "${timestamp}", Ok("20190823/20190823")),
+            (&[("timestamp.format", "yyyy-MM")][..], "$1", Ok("$1-2019-08")),
+            (&[("timestamp.format", "bad")][..], "topic", Err("Illegal pattern character 'b'")),
+        ];
+        for (config, topic, expected) in cases {
+            let mut record = record(SchemaAndValue::schemaless("v"));
+            (record.topic, record.timestamp) = (topic.into(), Some(1_566_570_894_346));
+            let got = made("TimestampRouter", config).apply(&mut record);
+            let got = got.as_ref().map(|_| &*record.topic).map_err(|error| error.message().unwrap());
+            assert_eq!(got, expected, "{config:?}");
+        }
+    }
+
+    #[test]
+    fn a_record_without_a_timestamp_is_refused() {
+        let error = made("TimestampRouter", &[]).apply(&mut record(SchemaAndValue::schemaless("v"))).unwrap_err();
+        assert!(error.message().unwrap().starts_with("Timestamp missing on record: SourceRecord{"), "{error}");
+    }
+}
