@@ -4,28 +4,25 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use kafka_protocol::ResponseError;
-use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
+use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic, ForgottenTopic};
 use kafka_protocol::messages::fetch_response::PartitionData;
-use kafka_protocol::messages::{BrokerId, FetchRequest, RequestKind, ResponseKind};
+use kafka_protocol::messages::{BrokerId, FetchRequest, RequestKind, ResponseKind, TopicName};
 use kafka_protocol::protocol::StrBytes;
 
 use super::partition::{Arrival, Position};
+use super::session::{Session, Wanted};
 use super::{ConsumerCore, Effect, PREFETCH_BYTES, Pending, Target};
 use crate::consumer::{ConsumerError, FetchedBatch, Isolation, OffsetReset, TopicPartition};
 use crate::group::Unanswered;
 
 /// Replica id of a consumer.
 const CONSUMER: BrokerId = BrokerId(-1);
-/// Session epoch of a fetch outside of any session.
-const NO_SESSION: i32 = -1;
-
-/// What a fetch asks for: partition, its topic as requests have it, offset, leader epoch.
-type Wanted = (TopicPartition, StrBytes, i64, i32);
 
 /// A broker that is fetched from.
 #[derive(Debug, Default)]
 pub(super) struct Node {
     busy: bool,
+    session: Session,
     failures: u32,
     pub(super) retry_at: Duration,
 }
@@ -79,7 +76,7 @@ impl ConsumerCore {
             if state.paused || state.in_flight || !matches!(state.position, Position::At(_)) || state.retry_at > now {
                 continue;
             }
-            let Some((node, epoch)) = self.cluster.leader(partition) else {
+            let Some((node, leader_epoch)) = self.cluster.leader(partition) else {
                 leaderless = true;
                 continue;
             };
@@ -89,7 +86,8 @@ impl ConsumerCore {
             let list = by_node.entry(node).or_insert_with(|| Some(Vec::new()));
             match (list.as_mut(), state.fetch_offset()) {
                 (Some(wanted), Some(offset)) if state.buffered() < limit => {
-                    wanted.push((partition.clone(), state.name.clone(), offset, epoch));
+                    let (name, is_unseen) = (state.name.clone(), state.end.is_none());
+                    wanted.push(Wanted { partition: partition.clone(), name, offset, leader_epoch, is_unseen });
                 }
                 _ => *list = None,
             }
@@ -108,9 +106,17 @@ impl ConsumerCore {
         self.turn = self.turn.wrapping_add(1);
         let turn = self.turn % wanted.len();
         wanted.rotate_left(turn);
+        let asked: Vec<_> = wanted.iter().map(|wanted| (wanted.partition.clone(), wanted.offset)).collect();
+        for (partition, _) in &asked {
+            if let Some(state) = self.partitions.get_mut(partition) {
+                state.in_flight = true;
+            }
+        }
+        let broker = self.fetching.entry(node).or_default();
+        broker.busy = true;
+        let asking = broker.session.ask(&mut wanted);
         let mut topics: Vec<FetchTopic> = Vec::new();
-        let mut asked = Vec::with_capacity(wanted.len());
-        for (partition, name, offset, epoch) in wanted {
+        for Wanted { partition, name, offset, leader_epoch, .. } in wanted {
             if topics.last().is_none_or(|topic| topic.topic.0 != name) {
                 topics.push(FetchTopic::default().with_topic(name.into()));
             }
@@ -118,14 +124,18 @@ impl ConsumerCore {
             topic.partitions.push(
                 FetchPartition::default()
                     .with_partition(partition.partition)
-                    .with_current_leader_epoch(epoch)
+                    .with_current_leader_epoch(leader_epoch)
                     .with_fetch_offset(offset)
                     .with_partition_max_bytes(self.settings.max_partition_fetch_bytes),
             );
-            if let Some(state) = self.partitions.get_mut(&partition) {
-                state.in_flight = true;
+        }
+        let mut forgotten: Vec<ForgottenTopic> = Vec::new();
+        for partition in asking.forgotten {
+            if forgotten.last().is_none_or(|topic| topic.topic.as_str() != &*partition.topic) {
+                let name = TopicName(StrBytes::from_string(partition.topic.to_string()));
+                forgotten.push(ForgottenTopic::default().with_topic(name));
             }
-            asked.push((partition, offset));
+            forgotten.last_mut().expect("one was pushed").partitions.push(partition.partition);
         }
         let settings = &self.settings;
         let wait = i32::try_from(settings.fetch_max_wait.as_millis()).unwrap_or(i32::MAX);
@@ -135,10 +145,11 @@ impl ConsumerCore {
             .with_min_bytes(settings.fetch_min_bytes)
             .with_max_bytes(settings.fetch_max_bytes)
             .with_isolation_level(settings.isolation.code())
-            .with_session_epoch(NO_SESSION)
-            .with_topics(topics);
+            .with_session_id(asking.session)
+            .with_session_epoch(asking.epoch)
+            .with_topics(topics)
+            .with_forgotten_topics_data(forgotten);
         let timeout = settings.request_timeout.max(settings.fetch_max_wait.saturating_mul(2));
-        self.fetching.entry(node).or_default().busy = true;
         self.send(Target::Node(node), RequestKind::Fetch(request), timeout, Pending::Fetch { node, asked }, effects);
     }
 
@@ -159,7 +170,14 @@ impl ConsumerCore {
         state.busy = false;
         let response = match response {
             Ok(ResponseKind::Fetch(response)) if response.error_code == 0 => response,
-            _ => {
+            other => {
+                let error = match other {
+                    Ok(ResponseKind::Fetch(response)) => ResponseError::try_from_code(response.error_code),
+                    _ => None,
+                };
+                if state.session.failed(error) {
+                    return;
+                }
                 // Away, or it refuses the request as a whole: perhaps the partitions have moved.
                 let wait = super::lookup::backoff(&self.settings, state.failures);
                 state.failures = state.failures.saturating_add(1);
@@ -168,7 +186,8 @@ impl ConsumerCore {
             }
         };
         state.failures = 0;
-        // Brokers answer in the order of the request; where they do not, the partition is searched for.
+        state.session.answered(response.session_id);
+        // Brokers answer in an order of their own that seldom changes, and leave out what is not new: the next one is searched for from the last one on.
         let mut cursor = 0;
         let mut woken = false;
         for topic in response.responses {
@@ -176,13 +195,9 @@ impl ConsumerCore {
                 let named = |(partition, _): &(TopicPartition, i64)| {
                     partition.partition == data.partition_index && *partition.topic == *topic.topic.as_str()
                 };
-                let index = match asked.get(cursor) {
-                    Some(entry) if named(entry) => cursor,
-                    _ => match asked.iter().position(named) {
-                        Some(index) => index,
-                        None => continue,
-                    },
-                };
+                let (before, behind) = asked.split_at(cursor);
+                let found = behind.iter().position(named).map(|at| cursor + at);
+                let Some(index) = found.or_else(|| before.iter().position(named)) else { continue };
                 cursor = index + 1;
                 let (partition, offset) = &asked[index];
                 woken |= self.partition_fetched(now, partition, *offset, data, effects);

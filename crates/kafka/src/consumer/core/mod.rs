@@ -8,14 +8,15 @@
 //! `max.partition.fetch.bytes` of it is buffered; nothing is asked for while [`PREFETCH_BYTES`] are. A broker is asked only when all partitions
 //! that are read from it can be, so that an idle partition does not make the others wait for `fetch.max.wait.ms`.
 //!
-//! Refused: look-ups of leader epochs after a truncation, follower fetching. Read on in `partition` for buffers, `lookup` for metadata and offsets,
-//! `membership` for the group, `commit` for committed offsets.
+//! Refused: look-ups of leader epochs after a truncation, follower fetching. Read on in `partition` for buffers, `session` for what a broker remembers
+//! of its fetches, `lookup` for metadata and offsets, `membership` for the group, `commit` for committed offsets.
 
 mod commit;
 mod fetching;
 mod lookup;
 mod membership;
 mod partition;
+mod session;
 #[cfg(test)]
 mod tests;
 

@@ -1,11 +1,13 @@
 //! A cluster in memory, a virtual clock, consumers that poll when they like: what must hold, by seed.
 
+mod sessions;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use kafka_protocol::ResponseError;
-use kafka_protocol::messages::fetch_response::{AbortedTransaction, FetchableTopicResponse, PartitionData};
+use kafka_protocol::messages::fetch_response::AbortedTransaction;
 use kafka_protocol::messages::list_offsets_response::{ListOffsetsPartitionResponse, ListOffsetsTopicResponse};
 use kafka_protocol::messages::metadata_response::{
     MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
@@ -15,12 +17,12 @@ use kafka_protocol::messages::offset_fetch_response::{
     OffsetFetchResponseGroup, OffsetFetchResponsePartitions, OffsetFetchResponseTopics,
 };
 use kafka_protocol::messages::{
-    BrokerId, FetchRequest, FetchResponse, ListOffsetsRequest, ListOffsetsResponse, MetadataRequest, MetadataResponse,
-    OffsetCommitRequest, OffsetCommitResponse, OffsetFetchRequest, OffsetFetchResponse, ProducerId, RequestKind,
-    ResponseKind,
+    BrokerId, ListOffsetsRequest, ListOffsetsResponse, MetadataRequest, MetadataResponse, OffsetCommitRequest,
+    OffsetCommitResponse, OffsetFetchRequest, OffsetFetchResponse, ProducerId, RequestKind, ResponseKind,
 };
 use kafka_protocol::protocol::StrBytes;
 
+use self::sessions::Sessions;
 use super::*;
 use crate::batch::{
     Batch, Builder, BuilderOptions, Compression, Filtered, MarkerKind, Stamp, encode_marker, filter, set_base_offset,
@@ -138,6 +140,7 @@ struct Cluster {
     leaders: BTreeMap<TopicPartition, i32>,
     committed: BTreeMap<TopicPartition, i64>,
     group: FakeGroup,
+    sessions: Sessions,
 }
 
 impl Cluster {
@@ -171,32 +174,6 @@ impl Cluster {
         let partition = TopicPartition::new(topic, partition);
         let log = self.logs.get(&partition).ok_or(ResponseError::UnknownTopicOrPartition)?;
         if self.leaders[&partition] == node { Ok(log) } else { Err(ResponseError::NotLeaderOrFollower) }
-    }
-
-    fn fetch(&self, rng: &mut Rng, node: i32, request: FetchRequest) -> FetchResponse {
-        let mut responses = Vec::new();
-        for topic in request.topics {
-            let mut partitions = Vec::new();
-            for wanted in &topic.partitions {
-                let mut data = PartitionData::default().with_partition_index(wanted.partition);
-                match self.log(node, &topic.topic, wanted.partition) {
-                    Err(error) => data.error_code = error.code(),
-                    Ok(log) if wanted.fetch_offset < log.start || wanted.fetch_offset > log.end => {
-                        data.error_code = ResponseError::OffsetOutOfRange.code();
-                    }
-                    Ok(log) => {
-                        let (aborted, bytes) = log.fetch(wanted.fetch_offset, 1 + rng.below(2_000) as usize);
-                        data.high_watermark = log.end;
-                        data.last_stable_offset = log.end;
-                        data.aborted_transactions = (request.isolation_level == 1).then_some(aborted);
-                        data.records = Some(bytes);
-                    }
-                }
-                partitions.push(data);
-            }
-            responses.push(FetchableTopicResponse::default().with_topic(topic.topic).with_partitions(partitions));
-        }
-        FetchResponse::default().with_responses(responses)
     }
 
     fn list_offsets(&self, node: i32, request: ListOffsetsRequest) -> ListOffsetsResponse {
@@ -302,6 +279,7 @@ impl World {
             leaders: BTreeMap::new(),
             committed: BTreeMap::new(),
             group: FakeGroup::default(),
+            sessions: Sessions::default(),
         };
         for (topic, partitions) in logs {
             for partition in 0..*partitions {
@@ -516,6 +494,7 @@ fn partition(index: i32) -> TopicPartition {
 /// Every record that must be seen is seen once, in order, whatever the cuts, gaps, control batches, aborted transactions and faults.
 #[test]
 fn assigned_partitions_are_read_once_and_in_order() {
+    let (mut incremental, mut lost) = (0, 0);
     for seed in 0..150 {
         let committed = seed % 2 == 0;
         let mut world = World::new(seed, &[("t", 3)], true);
@@ -548,7 +527,10 @@ fn assigned_partitions_are_read_once_and_in_order() {
             assert_eq!(world.processes[index].core.position(partition), Some(log.end), "seed {seed}");
         }
         assert!(world.processes[index].errors.is_empty(), "seed {seed}: {:?}", world.processes[index].errors);
+        incremental += world.cluster.sessions.incremental;
+        lost += world.cluster.sessions.lost;
     }
+    assert!(incremental > 1_000 && lost > 50, "{incremental} fetches in a session, {lost} sessions lost");
 }
 
 /// A group shares the partitions of a topic, members come, die and leave: every record is seen, and without faults only once.
