@@ -85,3 +85,6 @@ fn refusal(error: KafkaError) -> GroupError {
         _ => GroupError::Other(error.to_string()),
     }
 }
+
+#[cfg(test)]
+mod tests;
