@@ -321,3 +321,6 @@ fn perform(effect: Effect, rim: &Rim<'_>, waiting: &mut Waiting) {
 fn failed(id: RequestId, panic: String) -> Input {
     Input::Answered { id, answer: Err(HerderError::internal(panic)) }
 }
+
+#[cfg(test)]
+mod tests;
