@@ -15,7 +15,8 @@ pub trait SinkFixture {
     /// Settings of a connector with one task that writes to this system, without `name`, `connector.class` and `topics`.
     fn props(&self) -> Props;
 
-    /// A record that the sink takes: number `n` of partition `partition`, different from all others. By default a text.
+    /// A record that the sink takes: number `n` of partition `partition`, different from all others. By default a text without
+    /// key; a sink that names what it writes by key brings records of its own. The same number comes again, and counts once in [`Self::arrived`].
     fn record(&self, partition: i32, n: i64) -> SinkRecord {
         text_record(partition, n)
     }

@@ -16,7 +16,8 @@ pub trait SourceFixture {
     /// Settings of a connector with one task that reads this system, without `name` and `connector.class`.
     fn props(&self) -> Props;
 
-    /// Adds records to the outside system, at least so many and each different from all others.
+    /// Adds records to the outside system, at least so many and each different from all others in key or value.
+    /// Called again while a task reads: what comes later has to come after it in the order of offsets too.
     fn add(&mut self, records: usize);
 
     /// Settings that validation has to refuse, with the key that is wrong.
