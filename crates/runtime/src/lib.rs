@@ -8,5 +8,7 @@ pub mod herder;
 pub mod pipeline;
 pub mod registry;
 pub mod store;
+#[cfg(test)]
+pub(crate) mod testing;
 pub mod unit;
 pub mod worker;

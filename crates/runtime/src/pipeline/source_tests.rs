@@ -4,63 +4,14 @@ use super::*;
 use crate::pipeline::control::{Orders, orders};
 use crate::pipeline::stages::{Converters, TransformStage, Transforms};
 use crate::pipeline::tolerance::Tolerance;
+use crate::testing::TextBytes;
 use crate::unit::{Epoch, UnitEvent, UnitId};
 use async_trait::async_trait;
-use kurier_api::Headers;
-use kurier_api::data::{Map, SchemaAndValue, SchemaRef, Value};
-use kurier_api::plugin::{Converter, HeaderConverter, Presence, Transform, Verdict};
+use kurier_api::data::{Map, Value};
+use kurier_api::plugin::{Transform, Verdict};
 use parking_lot::Mutex;
 use std::collections::VecDeque;
 use tokio::sync::mpsc;
-
-/// Writes texts as their bytes; cannot take a text that starts with `bad`.
-struct TextBytes;
-
-impl Converter for TextBytes {
-    fn from_connect_data(
-        &mut self,
-        _topic: &str,
-        _headers: &mut Headers,
-        _schema: Option<&SchemaRef>,
-        value: &Value,
-        out: &mut Vec<u8>,
-    ) -> Result<Presence, ConnectError> {
-        let Some(text) = value.as_text() else { return Ok(Presence::Null) };
-        out.extend_from_slice(text.as_bytes());
-        if text.starts_with("bad") { Err(ConnectError::data("bad text")) } else { Ok(Presence::Bytes) }
-    }
-
-    fn to_connect_data(
-        &mut self,
-        _topic: &str,
-        _headers: &Headers,
-        _bytes: Option<&[u8]>,
-    ) -> Result<SchemaAndValue, ConnectError> {
-        Ok(SchemaAndValue::NULL)
-    }
-}
-
-impl HeaderConverter for TextBytes {
-    fn from_connect_header(
-        &mut self,
-        topic: &str,
-        _name: &str,
-        schema: Option<&SchemaRef>,
-        value: &Value,
-        out: &mut Vec<u8>,
-    ) -> Result<Presence, ConnectError> {
-        self.from_connect_data(topic, &mut Headers::default(), schema, value, out)
-    }
-
-    fn to_connect_header(
-        &mut self,
-        _topic: &str,
-        _name: &str,
-        _bytes: Option<&[u8]>,
-    ) -> Result<SchemaAndValue, ConnectError> {
-        Ok(SchemaAndValue::NULL)
-    }
-}
 
 /// Drops texts that start with `drop`.
 struct DropThem;
@@ -267,9 +218,9 @@ async fn run(setting: Setting) -> (Vec<String>, Option<String>, Arc<TaskCounters
     let counters = Arc::new(TaskCounters::default());
     let tolerance = Tolerance { level: setting.tolerance, ..Tolerance::default() };
     let converters = Converters {
-        key: ("K".into(), Box::new(TextBytes)),
-        value: ("V".into(), Box::new(TextBytes)),
-        header: ("H".into(), Box::new(TextBytes)),
+        key: ("K".into(), Box::new(TextBytes::default())),
+        value: ("V".into(), Box::new(TextBytes::default())),
+        header: ("H".into(), Box::new(TextBytes::default())),
     };
     let drop = TransformStage { class: "D".into(), transform: Box::new(DropThem), guard: None };
     let texts = Texts {

@@ -5,15 +5,11 @@
 use super::*;
 use crate::pipeline::outlet::{Acknowledgement, Outlet, ProduceBatch};
 use crate::pipeline::topics::TopicAdmin;
+use crate::testing::{NoOffsets, TextBytes};
 use crate::unit::UnitEvent;
+use kurier_api::SourceRecord;
 use kurier_api::config::ConfigDef;
-use kurier_api::data::{SchemaAndValue, SchemaRef, Value};
-use kurier_api::plugin::{
-    Connector, ConnectorContext, Converter, ConverterRole, ConverterType, Descriptor, HeaderConverter,
-    HeaderConverterType, Presence, Source, SourceTask, SourceTaskContext,
-};
-use kurier_api::record::{SourceOffset, SourcePartition};
-use kurier_api::{Headers, SourceRecord};
+use kurier_api::plugin::{Connector, ConnectorContext, Descriptor, Source, SourceTask, SourceTaskContext};
 use kurier_kafka::consumer::Consumer;
 use std::time::Instant;
 use tokio::sync::mpsc;
@@ -90,80 +86,6 @@ impl SourceTask for MoodyTask {
     }
 }
 
-struct Nulls(ConfigDef);
-
-impl ConverterType for Nulls {
-    fn descriptor(&self) -> Descriptor {
-        Descriptor { class: "test.Nulls", version: "1" }
-    }
-
-    fn config(&self) -> &ConfigDef {
-        &self.0
-    }
-
-    fn create(&self, _props: &Props, _role: ConverterRole) -> Result<Box<dyn Converter>, ConnectError> {
-        Ok(Box::new(Nulls(ConfigDef::default())))
-    }
-}
-
-impl HeaderConverterType for Nulls {
-    fn descriptor(&self) -> Descriptor {
-        ConverterType::descriptor(self)
-    }
-
-    fn config(&self) -> &ConfigDef {
-        &self.0
-    }
-
-    fn create(&self, _props: &Props) -> Result<Box<dyn HeaderConverter>, ConnectError> {
-        Ok(Box::new(Nulls(ConfigDef::default())))
-    }
-}
-
-impl Converter for Nulls {
-    fn from_connect_data(
-        &mut self,
-        _topic: &str,
-        _headers: &mut Headers,
-        _schema: Option<&SchemaRef>,
-        _value: &Value,
-        _out: &mut Vec<u8>,
-    ) -> Result<Presence, ConnectError> {
-        Ok(Presence::Null)
-    }
-
-    fn to_connect_data(
-        &mut self,
-        _topic: &str,
-        _headers: &Headers,
-        _bytes: Option<&[u8]>,
-    ) -> Result<SchemaAndValue, ConnectError> {
-        Ok(SchemaAndValue::NULL)
-    }
-}
-
-impl HeaderConverter for Nulls {
-    fn from_connect_header(
-        &mut self,
-        _topic: &str,
-        _name: &str,
-        _schema: Option<&SchemaRef>,
-        _value: &Value,
-        _out: &mut Vec<u8>,
-    ) -> Result<Presence, ConnectError> {
-        Ok(Presence::Null)
-    }
-
-    fn to_connect_header(
-        &mut self,
-        _topic: &str,
-        _name: &str,
-        _bytes: Option<&[u8]>,
-    ) -> Result<SchemaAndValue, ConnectError> {
-        Ok(SchemaAndValue::NULL)
-    }
-}
-
 /// Nothing is sent in these tests.
 struct NoKafka;
 
@@ -194,21 +116,6 @@ impl clients::Clients for NoKafka {
     }
 }
 
-#[async_trait]
-impl OffsetStore for NoKafka {
-    async fn get(&self, _: &str, partitions: &[SourcePartition]) -> Result<Vec<Option<SourceOffset>>, ConnectError> {
-        Ok(vec![None; partitions.len()])
-    }
-
-    async fn set(&self, _: &str, _: &[(SourcePartition, Option<SourceOffset>)]) -> Result<(), ConnectError> {
-        Ok(())
-    }
-
-    async fn list(&self, _: &str) -> Result<Vec<(SourcePartition, SourceOffset)>, ConnectError> {
-        Ok(Vec::new())
-    }
-}
-
 /// A worker and what it reports.
 struct Bench {
     worker: LocalWorker,
@@ -220,12 +127,12 @@ impl Bench {
     fn new() -> Self {
         let mut registry = Registry::new();
         registry.add_source(Arc::new(Moody::default()));
-        registry.add_converter(Arc::new(Nulls(ConfigDef::default())));
-        registry.add_header_converter(Arc::new(Nulls(ConfigDef::default())));
+        registry.add_converter(Arc::new(TextBytes::default()));
+        registry.add_header_converter(Arc::new(TextBytes::default()));
         let props = [
-            ("key.converter", "test.Nulls"),
-            ("value.converter", "test.Nulls"),
-            ("header.converter", "test.Nulls"),
+            ("key.converter", TextBytes::CLASS),
+            ("value.converter", TextBytes::CLASS),
+            ("header.converter", TextBytes::CLASS),
             ("task.shutdown.graceful.timeout.ms", "50"),
         ];
         let (sender, events) = mpsc::unbounded_channel();
@@ -233,7 +140,7 @@ impl Bench {
             registry: Arc::new(registry),
             resolver: Arc::default(),
             props: props.into_iter().map(|(k, v)| (k.to_owned(), v.to_owned())).collect(),
-            offsets: Arc::new(NoKafka),
+            offsets: Arc::new(NoOffsets),
             clients: Arc::new(NoKafka),
             runtime: Handle::current(),
             threads: 1,

@@ -31,10 +31,11 @@ impl Worker for Obedient {
     }
 }
 
-struct NoOffsets;
+/// A store and groups that answer nothing well.
+struct Broken;
 
 #[async_trait]
-impl OffsetStore for NoOffsets {
+impl OffsetStore for Broken {
     async fn get(&self, _: &str, partitions: &[SourcePartition]) -> Result<Vec<Option<SourceOffset>>, ConnectError> {
         Ok(vec![None; partitions.len()])
     }
@@ -49,7 +50,7 @@ impl OffsetStore for NoOffsets {
 }
 
 #[async_trait]
-impl SinkGroups for NoOffsets {
+impl SinkGroups for Broken {
     async fn list(&self, _: &Props, _: &str) -> Result<BTreeMap<TopicPartition, i64>, GroupError> {
         Err(GroupError::NotFound)
     }
@@ -120,8 +121,8 @@ fn bed() -> Bed {
         resolver: base.resolver,
         server_info: ServerInfo { version: "4.3.1", commit: String::new(), kafka_cluster_id: String::new() },
         props: Props::new(),
-        offsets: Arc::new(NoOffsets),
-        sink_groups: Arc::new(NoOffsets),
+        offsets: Arc::new(Broken),
+        sink_groups: Arc::new(Broken),
         worker: Arc::new(Obedient(events)),
         events: received,
     };
