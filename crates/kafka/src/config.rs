@@ -38,6 +38,7 @@ impl<'a> Keys<'a> {
         let net = NetSettings {
             client_id: self.text("client.id").unwrap_or_default().to_owned(),
             setup_timeout: self.millis("socket.connection.setup.timeout.ms", Duration::from_secs(10)),
+            setup_timeout_max: self.millis("socket.connection.setup.timeout.max.ms", Duration::from_secs(30)),
             reconnect_backoff: self.millis("reconnect.backoff.ms", Duration::from_millis(50)),
             reconnect_backoff_max: self.millis("reconnect.backoff.max.ms", Duration::from_secs(1)),
             bootstrap,

@@ -36,7 +36,6 @@ const UNUSED: &[&str] = &[
     "metrics.sample.window.ms",
     "receive.buffer.bytes",
     "send.buffer.bytes",
-    "socket.connection.setup.timeout.max.ms",
     "value.deserializer",
 ];
 
@@ -143,6 +142,7 @@ mod tests {
             ("isolation.level", "read_committed"),
             ("auto.offset.reset", "EARLIEST"),
             ("max.poll.records", "7"),
+            ("socket.connection.setup.timeout.max.ms", "15000"),
             ("key.deserializer", "x"),
             ("consumer.typo", "x"),
             (
@@ -152,6 +152,10 @@ mod tests {
         ])
         .unwrap();
         assert_eq!(config.net.bootstrap, [("a".to_owned(), 9092), ("::1".to_owned(), 9093)]);
+        assert_eq!(
+            (config.net.setup_timeout, config.net.setup_timeout_max),
+            (Duration::from_secs(10), Duration::from_secs(15))
+        );
         let settings = config.settings;
         assert_eq!((settings.isolation, settings.offset_reset), (Isolation::ReadCommitted, OffsetReset::Earliest));
         assert_eq!((settings.max_poll_records, settings.assignors), (7, vec![Assignor::Range]));

@@ -48,6 +48,8 @@ pub struct NetSettings {
     pub client_id: String,
     /// `socket.connection.setup.timeout.ms`.
     pub setup_timeout: Duration,
+    /// `socket.connection.setup.timeout.max.ms`.
+    pub setup_timeout_max: Duration,
     /// `reconnect.backoff.ms`.
     pub reconnect_backoff: Duration,
     /// `reconnect.backoff.max.ms`.
@@ -61,6 +63,7 @@ impl NetSettings {
             bootstrap,
             client_id: String::new(),
             setup_timeout: Duration::from_secs(10),
+            setup_timeout_max: Duration::from_secs(30),
             reconnect_backoff: Duration::from_millis(50),
             reconnect_backoff_max: Duration::from_secs(1),
         }
@@ -230,10 +233,13 @@ impl Inner {
         }
         let settings = &self.settings;
         let mut last = CallError::Io(io::Error::new(io::ErrorKind::NotFound, "no address is known"));
+        // Longer with every failure, as in Java: a broker may be slow to accept.
+        let patience = backoff(settings.setup_timeout, settings.setup_timeout_max, place.failures);
+        let patience = spread(patience).min(settings.setup_timeout_max);
         let first = place.turn.checked_rem(addresses.len()).unwrap_or_default();
         for address in addresses.iter().cycle().skip(first).take(addresses.len()) {
             let open = Connection::open(address.clone(), &settings.client_id);
-            match tokio::time::timeout(settings.setup_timeout, open).await {
+            match tokio::time::timeout(patience, open).await {
                 Ok(Ok(connection)) => {
                     tell_connected(address);
                     let turn = place.turn;

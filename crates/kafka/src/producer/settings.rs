@@ -26,7 +26,6 @@ const UNUSED: &[&str] = &[
     "partitioner.availability.timeout.ms",
     "receive.buffer.bytes",
     "send.buffer.bytes",
-    "socket.connection.setup.timeout.max.ms",
     "value.serializer",
 ];
 
