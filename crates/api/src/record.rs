@@ -39,6 +39,34 @@ impl Record {
     }
 }
 
+/// Java's `ConnectRecord.toString()`.
+impl fmt::Display for Record {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { topic, partition, key, value, timestamp, headers, .. } = self;
+        write!(
+            f,
+            "ConnectRecord{{topic='{topic}', kafkaPartition={}, key={}, keySchema={}, value={}, valueSchema={}, timestamp={}, \
+             headers=ConnectHeaders(headers=",
+            or_null(partition.as_ref()),
+            key.value,
+            or_null(key.schema.as_ref()),
+            value.value,
+            or_null(value.schema.as_ref()),
+            or_null(timestamp.as_ref()),
+        )?;
+        for (i, Header { key, value }) in headers.iter().enumerate() {
+            let separator = if i == 0 { "[" } else { ", " };
+            let schema = or_null(value.schema.as_ref());
+            write!(f, "{separator}ConnectHeader(key={key}, value={}, schema={schema})", value.value)?;
+        }
+        f.write_str(if headers.is_empty() { ")}" } else { "])}" })
+    }
+}
+
+fn or_null<T: fmt::Display>(part: Option<&T>) -> &dyn fmt::Display {
+    part.map_or(&"null", |part| part)
+}
+
 /// One header.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Header {

@@ -79,31 +79,6 @@ pub(super) fn copy_basics_to(schema: &Schema, mut builder: SchemaBuilder) -> Sch
     builder
 }
 
-/// A record in a message, as Java prints a source record that knows nothing of where it comes from: transforms are not told.
-pub(super) fn record_text(record: &Record) -> String {
-    let schema = |data: &SchemaAndValue| data.schema.as_ref().map_or_else(|| "null".to_owned(), ToString::to_string);
-    let number = |number: Option<i64>| number.map_or_else(|| "null".to_owned(), |number| number.to_string());
-    let headers: Vec<_> = record
-        .headers
-        .iter()
-        .map(|header| {
-            format!("ConnectHeader(key={}, value={}, schema={})", header.key, header.value.value, schema(&header.value))
-        })
-        .collect();
-    format!(
-        "SourceRecord{{sourcePartition=null, sourceOffset=null}} ConnectRecord{{topic='{}', kafkaPartition={}, key={}, keySchema={}, value={}, \
-         valueSchema={}, timestamp={}, headers=ConnectHeaders(headers={})}}",
-        record.topic,
-        number(record.partition.map(Into::into)),
-        record.key.value,
-        schema(&record.key),
-        record.value.value,
-        schema(&record.value),
-        number(record.timestamp),
-        if headers.is_empty() { String::new() } else { format!("[{}]", headers.join(", ")) },
-    )
-}
-
 /// How many schemas a transform remembers, as in Java.
 const SCHEMAS: usize = 16;
 

@@ -11,7 +11,7 @@ use super::stages::Converters;
 use super::tolerance::{Failure, Stage, Tolerance, ToleranceLevel, consumed_details, log_line, tolerance_exceeded};
 use crate::unit::{TaskCounters, TaskId};
 use async_trait::async_trait;
-use kurier_api::data::{Map, SchemaAndValue, Value};
+use kurier_api::data::{Map, Value};
 use kurier_api::plugin::{ErrantRecordReporter, Presence};
 use kurier_api::record::TimestampType;
 use kurier_api::{ConnectError, Headers, SinkRecord, SourceRecord};
@@ -289,35 +289,13 @@ pub fn source_text(record: &SourceRecord) -> String {
         Some(map) => Value::Map(Box::new((**map).clone())).to_string(),
         None => "null".to_owned(),
     };
-    let schema = |data: &SchemaAndValue| data.schema.as_ref().map_or_else(|| "null".to_owned(), ToString::to_string);
-    let number = |number: Option<i64>| number.map_or_else(|| "null".to_owned(), |number| number.to_string());
-    let headers: Vec<_> = record
-        .headers
-        .iter()
-        .map(|header| {
-            format!("ConnectHeader(key={}, value={}, schema={})", header.key, header.value.value, schema(&header.value))
-        })
-        .collect();
-    format!(
-        "SourceRecord{{sourcePartition={}, sourceOffset={}}} ConnectRecord{{topic='{}', kafkaPartition={}, key={}, keySchema={}, value={}, \
-         valueSchema={}, timestamp={}, headers=ConnectHeaders(headers={})}}",
-        map(source_partition),
-        map(source_offset),
-        record.topic,
-        number(record.partition.map(Into::into)),
-        record.key.value,
-        schema(&record.key),
-        record.value.value,
-        schema(&record.value),
-        number(record.timestamp),
-        if headers.is_empty() { String::new() } else { format!("[{}]", headers.join(", ")) },
-    )
+    format!("SourceRecord{{sourcePartition={}, sourceOffset={}}} {record}", map(source_partition), map(source_offset))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use kurier_api::data::Schema;
+    use kurier_api::data::{Schema, SchemaAndValue};
 
     #[test]
     fn source_records_are_shown_as_java_shows_them() {
