@@ -13,7 +13,7 @@ use crate::config::enrich::enrich;
 use crate::config::policy::{OverridePolicy, is_policy};
 use crate::config::sink;
 use crate::config::versions::{VersionRange, ensure_installed};
-use crate::registry::{ConnectorPlugin, Registry};
+use crate::registry::{ConnectorPlugin, Registry, nearest};
 use kurier_api::ConnectError;
 use kurier_api::config::{Classes, ConfigDef, ConfigValue, Key, Props, Setting, parse_type};
 use kurier_api::plugin::PluginKind;
@@ -39,6 +39,21 @@ pub(crate) fn refusal(config: &RawConfig, infos: &ConfigInfos) -> Option<HerderE
         text.push_str(&hint);
     }
     Some(HerderError::bad_request(text))
+}
+
+/// What is said of a config without a class. Java shows every value; which of them are secrets only a class would say, so names that sound like one do.
+fn without_class(raw: &RawConfig) -> String {
+    const SECRETS: [&str; 7] = ["password", "passphrase", "secret", "token", "credential", "jaas", "private.key"];
+    let shown = raw.iter().map(|(key, value)| {
+        let lower = key.to_lowercase();
+        let value = value.as_deref().unwrap_or("null");
+        let value = if SECRETS.iter().any(|word| lower.contains(word)) { "[hidden]" } else { value };
+        format!("{key}={value}")
+    });
+    let shown: Vec<String> = shown.collect();
+    let near = raw.keys().find(|key| *key != "connector.class" && nearest(key, ["connector.class"]).is_some());
+    let hint = near.map_or_else(String::new, |key| format!("; did you mean `connector.class` by `{key}`?"));
+    format!("Connector config {{{}}} contains no connector type{hint}", shown.join(", "))
 }
 
 /// The settings of a plugin: its own in their order, then for connectors those of the framework that it does not define itself.
@@ -184,12 +199,7 @@ impl Validation {
     pub(crate) async fn validate(&self, raw: &Arc<RawConfig>) -> Result<ConfigInfos, HerderError> {
         let config = self.resolver.resolved(raw).await?.config;
         let Some(Some(class)) = config.get("connector.class") else {
-            let shown: Vec<String> =
-                raw.iter().map(|(key, value)| format!("{key}={}", value.as_deref().unwrap_or("null"))).collect();
-            return Err(HerderError::bad_request(format!(
-                "Connector config {{{}}} contains no connector type",
-                shown.join(", ")
-            )));
+            return Err(HerderError::bad_request(without_class(raw)));
         };
         let plugin = self
             .registry

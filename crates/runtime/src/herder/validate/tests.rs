@@ -204,7 +204,12 @@ async fn policies_say_which_overrides_are_allowed() {
 
 #[tokio::test]
 async fn a_config_without_a_class_that_is_there_is_refused() {
-    let cases: [(&[(&str, Option<&str>)], &str); 3] = [
+    let cases: [(&[(&str, Option<&str>)], &str); 4] = [
+        (
+            &[("conector.class", Some("x")), ("db.Password", Some("s3cret"))],
+            "Connector config {conector.class=x, db.Password=[hidden]} contains no connector type; did you mean \
+             `connector.class` by `conector.class`?",
+        ),
         (&[("name", Some("c"))], "Connector config {name=c} contains no connector type"),
         (
             &[("connector.class", None), ("name", Some("c"))],
