@@ -235,29 +235,41 @@ pub fn nearest<'c>(name: &str, candidates: impl IntoIterator<Item = &'c str>) ->
     if name.is_empty() || name.len() > LONGEST_NAME {
         return None;
     }
+    let length = name.chars().count();
+    let name: Vec<char> = name.to_lowercase().chars().collect();
     candidates
         .into_iter()
         .filter(|candidate| candidate.len() <= LONGEST_NAME)
-        .map(|candidate| (edits(&name.to_lowercase(), &candidate.to_lowercase()), candidate))
-        .filter(|(edits, candidate)| *edits <= candidate.chars().count().min(name.chars().count()).div_ceil(4))
-        .min_by_key(|(edits, candidate)| (*edits, *candidate))
+        .filter_map(|candidate| {
+            let other = candidate.chars().count();
+            let most = other.min(length).div_ceil(4);
+            if other.abs_diff(length) > most {
+                return None;
+            }
+            let other: Vec<char> = candidate.to_lowercase().chars().collect();
+            Some((edits(&name, &other, most)?, candidate))
+        })
+        .min()
         .map(|(_, candidate)| candidate)
 }
 
-/// How many letters have to be changed, added or removed (Levenshtein).
-fn edits(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
+/// How many letters have to be changed, added or removed (Levenshtein); none if more than `most`.
+fn edits(a: &[char], b: &[char], most: usize) -> Option<usize> {
     let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().enumerate() {
+    for (i, x) in a.iter().enumerate() {
         let mut diagonal = row[0];
         row[0] = i + 1;
         for (j, y) in b.iter().enumerate() {
-            let substituted = diagonal + usize::from(x != *y);
+            let substituted = diagonal + usize::from(x != y);
             diagonal = row[j + 1];
             row[j + 1] = substituted.min(row[j] + 1).min(diagonal + 1);
         }
+        // No later row has a smaller number.
+        if row.iter().all(|edits| *edits > most) {
+            return None;
+        }
     }
-    row[b.len()]
+    Some(row[b.len()]).filter(|edits| *edits <= most)
 }
 
 fn simple_name(class: &str) -> &str {
