@@ -173,7 +173,6 @@ impl Pending {
     }
 }
 
-/// 404 of most requests.
 /// What a request is told of a connector that failed: the plugin's own words are in the status, as in Java; what is wrong before it is called is told here.
 fn not_started(name: &ConnectorName, life: &Life, error: &ConnectError) -> ConnectError {
     if life.version.is_some() && life.generation == Generation::Wanted {
@@ -183,6 +182,7 @@ fn not_started(name: &ConnectorName, life: &Life, error: &ConnectError) -> Conne
     error.clone()
 }
 
+/// 404 of most requests.
 pub(crate) fn connector_not_found(name: &ConnectorName) -> HerderError {
     HerderError::not_found(format!("Connector {name} not found"))
 }
