@@ -493,8 +493,8 @@ impl Translator {
                             break;
                         }
                         self.put_member(c);
+                        from = Some(c);
                     }
-                    from = None;
                 }
                 '\\' => {
                     let Some(escaped) = self.peek() else {
@@ -554,12 +554,12 @@ impl Translator {
 
     /// A character of a class, as itself.
     fn put_member(&mut self, c: char) {
-        if c == ':' {
-            // Alone it might begin the name of a class, which Java does not have.
-            self.out.push_str(":-:");
-        } else {
-            self.out.push_str(&format!(r"\x{{{:x}}}", u32::from(c)));
+        // At the beginning of a class a colon might begin the name of one for the engine, `[:alpha:]`, whatever it is written as; Java has no such
+        // names. Twice it does not, and says the same.
+        if c == ':' && self.out.ends_with('[') {
+            self.out.push(':');
         }
+        self.out.push_str(&format!(r"\x{{{:x}}}", u32::from(c)));
     }
 
     /// What an escaped letter stands for inside and outside of classes; `here` is its place.
