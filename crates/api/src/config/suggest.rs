@@ -1,18 +1,34 @@
 //! Which name was meant by a misspelt one.
 
-/// The name nearest to `wrong`, if at most a third of its letters differ: swapped, missing, superfluous or other ones.
+/// Beyond so many bytes a name is nobody's misspelling, and comparing costs its square.
+const LONGEST_NAME: usize = 200;
+
+/// The name nearest to `wrong`, if at most a quarter of its letters differ: swapped, missing, superfluous or other ones. Case does not matter.
 pub fn closest<'a>(wrong: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let wrong: Vec<char> = wrong.chars().collect();
-    let limit = wrong.len().div_ceil(3).min(6);
-    let nearest = names
+    if wrong.is_empty() || wrong.len() > LONGEST_NAME {
+        return None;
+    }
+    let length = wrong.chars().count();
+    let wrong: Vec<char> = wrong.to_lowercase().chars().collect();
+    names
         .into_iter()
-        .map(|name| (distance(&wrong, &name.chars().collect::<Vec<_>>()), name))
-        .min_by_key(|(d, _)| *d)?;
-    (nearest.0 <= limit).then_some(nearest.1)
+        .filter(|name| name.len() <= LONGEST_NAME)
+        .filter_map(|name| {
+            let other = name.chars().count();
+            let most = other.min(length).div_ceil(4);
+            if other.abs_diff(length) > most {
+                return None;
+            }
+            let other: Vec<char> = name.to_lowercase().chars().collect();
+            Some((distance(&wrong, &other, most)?, name))
+        })
+        .min()
+        .map(|(_, name)| name)
 }
 
-/// Edits from one text to the other, a swap of neighbours counting as one.
-fn distance(a: &[char], b: &[char]) -> usize {
+/// Edits from one text to the other, a swap of neighbours counting as one; none if there are more than `most`.
+fn distance(a: &[char], b: &[char], most: usize) -> Option<usize> {
+    let is_far = |row: &[usize]| row.iter().all(|edits| *edits > most);
     let mut before: Vec<usize> = Vec::new();
     let mut last: Vec<usize> = (0..=b.len()).collect();
     for i in 1..=a.len() {
@@ -26,8 +42,12 @@ fn distance(a: &[char], b: &[char]) -> usize {
             row.push(best);
         }
         before = std::mem::replace(&mut last, row);
+        // A row is made of the two before it, and no number is smaller than what it is made of.
+        if is_far(&before) && is_far(&last) {
+            return None;
+        }
     }
-    last[b.len()]
+    Some(last[b.len()]).filter(|edits| *edits <= most)
 }
 
 #[cfg(test)]
@@ -43,6 +63,14 @@ mod tests {
             ("batch_size", Some("batch.size")),
             ("kurier.max.line.bytes", None),
             ("connection.url", None),
+            ("TOPIC", Some("topic")),
+            ("tpoic", Some("topic")),
+            ("tpics", Some("topic")),
+            ("xxfil", None),
+            ("topicxxx", None),
+            ("batch.sise", Some("batch.size")),
+            ("x", None),
+            ("", None),
         ];
         for (wrong, expected) in cases {
             assert_eq!(closest(wrong, names), expected, "{wrong}");

@@ -4,7 +4,7 @@
 //! alone, because connectors may take any: what a driver or client understands.
 
 use super::request::{ConfigInfos, RawConfig};
-use crate::registry::nearest;
+use kurier_api::config::closest;
 use std::collections::HashSet;
 
 /// What is said of each misspelt setting of a config that was validated.
@@ -28,7 +28,7 @@ pub fn misspelt_settings<'c>(given: impl Iterator<Item = &'c str> + Clone, decla
     unknown
         .take(MOST_UNKNOWN)
         .filter_map(|key| {
-            let meant = nearest(key, absent.iter().copied())?;
+            let meant = closest(key, absent.iter().copied())?;
             Some(format!("`{key}` is not a setting of this connector; did you mean `{meant}`?"))
         })
         .collect()

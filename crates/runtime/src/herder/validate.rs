@@ -13,9 +13,9 @@ use crate::config::enrich::enrich;
 use crate::config::policy::{OverridePolicy, is_policy};
 use crate::config::sink;
 use crate::config::versions::{VersionRange, ensure_installed};
-use crate::registry::{ConnectorPlugin, Registry, nearest};
+use crate::registry::{ConnectorPlugin, Registry};
 use kurier_api::ConnectError;
-use kurier_api::config::{Classes, ConfigDef, ConfigValue, Key, Props, Setting, parse_type};
+use kurier_api::config::{Classes, ConfigDef, ConfigValue, Key, Props, Setting, closest, parse_type};
 use kurier_api::plugin::PluginKind;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -51,7 +51,7 @@ fn without_class(raw: &RawConfig) -> String {
         format!("{key}={value}")
     });
     let shown: Vec<String> = shown.collect();
-    let near = raw.keys().find(|key| *key != "connector.class" && nearest(key, ["connector.class"]).is_some());
+    let near = raw.keys().find(|key| *key != "connector.class" && closest(key, ["connector.class"]).is_some());
     let hint = near.map_or_else(String::new, |key| format!("; did you mean `connector.class` by `{key}`?"));
     format!("Connector config {{{}}} contains no connector type{hint}", shown.join(", "))
 }

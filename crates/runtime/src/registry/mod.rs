@@ -6,6 +6,7 @@
 
 use crate::herder::request::PluginInfo;
 use kurier_api::ConnectError;
+use kurier_api::config::closest;
 use kurier_api::plugin::{
     ConfigProviderType, ConverterType, Descriptor, HeaderConverterType, PluginKind, PredicateType, Sink, Source,
     TransformType,
@@ -224,52 +225,8 @@ impl Registry {
             let simple = simple_name(class);
             [class, simple, simple.strip_suffix("Connector").unwrap_or(simple)]
         });
-        nearest(name, candidates)
+        closest(name, candidates)
     }
-}
-
-/// Of the candidates the one that a misspelt name probably means; none if nothing is near.
-pub fn nearest<'c>(name: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
-    /// Beyond this a name is nobody's misspelling, and comparing costs its square.
-    const LONGEST_NAME: usize = 200;
-    if name.is_empty() || name.len() > LONGEST_NAME {
-        return None;
-    }
-    let length = name.chars().count();
-    let name: Vec<char> = name.to_lowercase().chars().collect();
-    candidates
-        .into_iter()
-        .filter(|candidate| candidate.len() <= LONGEST_NAME)
-        .filter_map(|candidate| {
-            let other = candidate.chars().count();
-            let most = other.min(length).div_ceil(4);
-            if other.abs_diff(length) > most {
-                return None;
-            }
-            let other: Vec<char> = candidate.to_lowercase().chars().collect();
-            Some((edits(&name, &other, most)?, candidate))
-        })
-        .min()
-        .map(|(_, candidate)| candidate)
-}
-
-/// How many letters have to be changed, added or removed (Levenshtein); none if more than `most`.
-fn edits(a: &[char], b: &[char], most: usize) -> Option<usize> {
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.iter().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.iter().enumerate() {
-            let substituted = diagonal + usize::from(x != y);
-            diagonal = row[j + 1];
-            row[j + 1] = substituted.min(row[j] + 1).min(diagonal + 1);
-        }
-        // No later row has a smaller number.
-        if row.iter().all(|edits| *edits > most) {
-            return None;
-        }
-    }
-    Some(row[b.len()]).filter(|edits| *edits <= most)
 }
 
 fn simple_name(class: &str) -> &str {

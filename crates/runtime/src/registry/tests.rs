@@ -90,20 +90,3 @@ fn a_converter_answers_to_its_kinds_suffix() {
     );
     assert_eq!(registry.list(true).len(), 1);
 }
-
-#[test]
-fn far_names_are_not_suggested() {
-    let cases = [
-        ("topcs", Some("topics")),
-        ("TOPICS", Some("topics")),
-        ("topcis", Some("topics")),
-        ("tpcis", None),
-        ("topicsxxx", None),
-        ("x", None),
-        ("", None),
-        ("tsks.max", Some("tasks.max")),
-    ];
-    for (name, expected) in cases {
-        assert_eq!(nearest(name, ["topics", "tasks.max", "name"]), expected, "{name}");
-    }
-}

@@ -9,11 +9,11 @@ use crate::{dev, logging, process};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use clap::{Args, Subcommand};
+use kurier_api::config::closest;
 use kurier_broker::{Broker, BrokerConfig, RunningBroker};
 use kurier_kafka::admin::{Admin, AdminConfig};
 use kurier_kafka::batch::{RecordRef, Scratch};
 use kurier_kafka::consumer::{Consumer, ConsumerConfig, Isolation, OffsetSpec, TopicPartition};
-use kurier_runtime::registry::nearest;
 use serde_json::{Map, Value, json};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -200,7 +200,7 @@ async fn wanted_partitions(
     let count = admin.partitions(topic).await.map_err(|error| unreachable_cluster(props, &error))?;
     let Some(count) = count else {
         let listed = admin.list_topics().await?;
-        let hint = match nearest(topic, listed.iter().map(|topic| topic.name.as_str())) {
+        let hint = match closest(topic, listed.iter().map(|topic| topic.name.as_str())) {
             Some(name) => format!("; did you mean `{name}`?"),
             None => "; `kurier topic list` shows those that there are".to_owned(),
         };
