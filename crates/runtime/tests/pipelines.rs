@@ -128,6 +128,41 @@ async fn broken_and_errant_records_go_to_the_dead_letter_queue_with_their_reason
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_record_that_is_tried_again_when_its_sink_stops_is_no_dead_letter() {
+    let converter = [("value.converter", "test.LaterConverter")];
+    let transform = [("transforms", "x"), ("transforms.x.type", "test.LaterTransform")];
+    for stage in [&converter[..], &transform[..]] {
+        let mut bench = Bench::start(1).await;
+        let texts = ["first", "later", "last"].map(str::to_owned);
+        bench.write("in", 0, texts.clone()).await;
+        let mut config = SINK.to_vec();
+        config.extend(stage);
+        config.extend([
+            ("errors.tolerance", "all"),
+            ("errors.retry.timeout", "-1"),
+            ("errors.deadletterqueue.topic.name", "dead"),
+            ("errors.deadletterqueue.topic.replication.factor", "1"),
+        ]);
+        let (collect, later) = (bench.collect.clone(), bench.later.clone());
+        later.refuses.store(true, Ordering::Relaxed);
+        let life = bench.run(0, &config).await;
+        until("it is refused", async || later.refused.load(Ordering::Relaxed) > 0).await;
+        let UnitId::Task(task) = &life.0 else { panic!("a task") };
+        let counters = bench.worker.counters(task).unwrap();
+        bench.stop(life).await; // Which fails the test if the task fails.
+        assert_eq!((counters.failed.load(Ordering::Relaxed), counters.dead_letters.load(Ordering::Relaxed)), (0, 0));
+        assert!(collect.texts().is_empty(), "the whole poll is left");
+        assert_eq!(bench.committed("in", 0).await, None);
+        later.refuses.store(false, Ordering::Relaxed);
+        let life = bench.run(0, &config).await;
+        until("everything is committed", async || bench.committed("in", 0).await == Some(3)).await;
+        bench.stop(life).await;
+        assert_eq!(collect.texts(), texts);
+        assert!(bench.read("dead", 0).await.is_empty());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_tolerance_a_broken_record_fails_the_task_and_stays_uncommitted() {
     let mut bench = Bench::start(1).await;
     bench.write("in", 0, ["broken".to_owned()]).await;

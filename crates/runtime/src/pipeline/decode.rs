@@ -28,14 +28,23 @@ pub struct Decoded {
     pub records: Vec<SinkRecord>,
     /// The next offset of every partition that the batches were of.
     pub positions: Offsets,
-    /// Records given up, to be reported; the one that ends the task is the last.
+    /// Records given up, to be reported; the one that fails the task is the last.
     pub failed: Vec<FailedRecord>,
-    /// Why the task ends: then nothing is put.
-    pub fatal: Option<ConnectError>,
+    /// How this life ends: then nothing is put.
+    pub end: Option<LifeEnd>,
     /// Records read.
     pub read: u64,
     /// Records that transforms dropped.
     pub dropped: u64,
+}
+
+/// Why the records of a poll are not put.
+#[derive(Clone, Debug, PartialEq)]
+pub enum LifeEnd {
+    /// The task fails with this.
+    Failed(ConnectError),
+    /// The task stops while a record was to be tried again. The next life meets the whole poll anew, also what failed in it: nothing is reported.
+    Left,
 }
 
 /// A consumed record that a stage could not take, as it was consumed.
@@ -64,6 +73,13 @@ pub struct RawRecord {
     pub value: Option<Vec<u8>>,
     /// The headers.
     pub headers: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+}
+
+impl Decoded {
+    /// Leaves the whole poll to the next life.
+    fn left(self) -> Self {
+        Self { read: self.read, end: Some(LifeEnd::Left), ..Self::default() }
+    }
 }
 
 impl Decoder {
@@ -100,11 +116,15 @@ impl Decoder {
                 match self.convert_again(&origin, &raw, failure, control).await {
                     Ok(record) => taken.push(record, place(&origin)),
                     Err(failure) => {
-                        let judgement = self.tolerance.judge(&failure, control.is_stopping());
+                        let end = match self.tolerance.judge(&failure, control.is_stopping()) {
+                            Judgement::GiveUp => None,
+                            Judgement::FailTask(error) => Some(LifeEnd::Failed(error)),
+                            Judgement::Leave => return Ok(decoded.left()),
+                        };
                         let raw = RawRecord::copy(&origin, &raw, timestamp_type);
                         decoded.failed.push(FailedRecord { raw, failure });
-                        if let Judgement::FailTask(error) = judgement {
-                            decoded.fatal = Some(error);
+                        if end.is_some() {
+                            decoded.end = end;
                             return Ok(decoded);
                         }
                     }
@@ -123,6 +143,11 @@ impl Decoder {
         fates.resize_with(records.len(), Fate::default);
         let mut failures = Failures::default();
         self.transforms.apply(&mut records, &mut fates, &self.tolerance, control, &mut failures).await;
+        decoded.end = match failures.last {
+            None => None,
+            Some((_, Some(error))) => Some(LifeEnd::Failed(error)),
+            Some((_, None)) => return Ok(decoded.left()),
+        };
         failures.records.sort_by_key(|(at, _)| *at);
         decoded.dropped = fates.iter().filter(|fate| matches!(fate, Fate::Dropped)).count() as u64;
         decoded.dropped -= failures.records.len() as u64;
@@ -131,7 +156,6 @@ impl Decoder {
             let raw = self.find(batches, origin, *offset, *timestamp_type)?;
             decoded.failed.push(FailedRecord { raw, failure });
         }
-        decoded.fatal = failures.fatal.map(|(_, error)| error);
         let live = records.into_iter().zip(places).zip(fates);
         decoded.records =
             live.filter(|(_, fate)| matches!(fate, Fate::Live)).map(|(pair, _)| sink_record(pair)).collect();

@@ -10,7 +10,7 @@
 
 use super::context::SinkContext;
 use super::control::{Activity, Control, Order};
-use super::decode::{Decoded, Decoder};
+use super::decode::{Decoded, Decoder, LifeEnd};
 use super::errors::ErrorReporter;
 use super::progress::Progress;
 use crate::unit::{State, TaskCounters};
@@ -131,6 +131,9 @@ impl SinkPipeline {
             if !polled.batches.is_empty() {
                 self.take(run, &polled.batches).await?;
             }
+            if run.order == Order::Stop {
+                return Ok(()); // A record was left to the next life.
+            }
             self.put(run).await?;
             self.show_idleness(run);
         }
@@ -200,13 +203,15 @@ impl SinkPipeline {
         }
         let bytes = batches.iter().map(|batch| batch.size_bytes() as u64).sum();
         self.counters.bytes.fetch_add(bytes, Relaxed);
-        let Decoded { records, positions, failed, fatal, read, dropped } =
+        let Decoded { records, positions, failed, end, read, dropped } =
             self.decoder.decode(batches, &self.control).await?;
         self.counters.records_in.fetch_add(read, Relaxed);
         self.counters.dropped.fetch_add(dropped, Relaxed);
         self.errors.report_all(&failed).await;
-        if let Some(error) = fatal {
-            return Err(error);
+        match end {
+            Some(LifeEnd::Failed(error)) => return Err(error),
+            Some(LifeEnd::Left) => return self.follow_orders(run), // The order is to stop: what was left is neither put nor committed.
+            None => {}
         }
         self.errors.remember(batches);
         if run.batch.is_empty() {
@@ -220,9 +225,6 @@ impl SinkPipeline {
 
     /// Hands the batch to the task, also an empty one.
     async fn put(&mut self, run: &mut Run) -> Result<(), ConnectError> {
-        if run.order == Order::Stop {
-            return Ok(());
-        }
         self.control.enter(Activity::Putting);
         let put = match self.task.put(&run.batch).await {
             Err(error) if error.next_step() != NextStep::Retry => Err(error),

@@ -14,7 +14,7 @@ use super::errors::{ErrorReporter, source_text};
 use super::ledger::{Ledger, Ticket};
 use super::outlet::{Acknowledgement, Outlet, ProduceBatch};
 use super::stages::Failures;
-use super::tolerance::{Failure, Judgement, Stage, ToleranceLevel};
+use super::tolerance::{Failure, Stage, ToleranceLevel};
 use super::topics::TopicCreator;
 use crate::store::OffsetStore;
 use crate::unit::{State, TaskCounters, TaskId};
@@ -248,9 +248,9 @@ impl SourcePipeline {
                 .await
                 .map_err(|error| ConnectError::connect("Unrecoverable exception trying to send").with_cause(error))?;
         }
-        match failures.fatal {
-            Some((_, error)) => Err(error),
-            None => Ok(()),
+        match failures.last {
+            Some((_, Some(error))) => Err(error),
+            Some((_, None)) | None => Ok(()), // A record is left to the next life only by a task that stops.
         }
     }
 
@@ -268,7 +268,7 @@ impl SourcePipeline {
             possible = topics.ensure(&record.topic, &self.control).await;
         }
         if let Err(error) = possible {
-            failures.end_at(at, error);
+            failures.end_at(at, Some(error));
             return false;
         }
         match self.encoder.encode(record, ticket, &mut run.batch, &self.control).await {
@@ -296,8 +296,8 @@ impl SourcePipeline {
                     run.settle(tickets, Some(place));
                 }
                 Err(error) => match self.judge_send_error(error) {
-                    Judgement::GiveUp => run.settle(tickets, None),
-                    Judgement::FailTask(error) => {
+                    Ok(()) => run.settle(tickets, None),
+                    Err(error) => {
                         // Not settled: neither its offset nor a later one of its partition is ever committed.
                         run.lost += tickets.end - tickets.start;
                         failed.get_or_insert(error);
@@ -314,15 +314,15 @@ impl SourcePipeline {
         failed.map_or(Ok(()), Err)
     }
 
-    /// What it means that Kafka has not taken a record.
-    fn judge_send_error(&self, error: ConnectError) -> Judgement {
+    /// What it means that Kafka has not taken a record: it is given up, or it fails the task.
+    fn judge_send_error(&self, error: ConnectError) -> Result<(), ConnectError> {
         if self.encoder.tolerance().level == ToleranceLevel::None {
             let message = "Unrecoverable exception from producer send callback";
-            return Judgement::FailTask(ConnectError::connect(message).with_cause(error));
+            return Err(ConnectError::connect(message).with_cause(error));
         }
         let failure = Failure { stage: Stage::KafkaProduce, class: WORKER_SOURCE_TASK.into(), error };
         self.errors.report_source(&failure, || "(it was sent and is no longer at hand)".to_owned());
-        Judgement::GiveUp
+        Ok(())
     }
 
     /// Commits what is committable: offset store, durable, then the task. What fails is tried again with the next commit.

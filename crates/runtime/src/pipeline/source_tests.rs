@@ -13,11 +13,15 @@ use parking_lot::Mutex;
 use std::collections::VecDeque;
 use tokio::sync::mpsc;
 
-/// Drops texts that start with `drop`.
-struct DropThem;
+/// Drops texts that start with `drop`. Asks for another attempt at `later`, but the task is told to stop before it comes.
+struct DropThem(Orders);
 
 impl Transform for DropThem {
     fn apply(&mut self, record: &mut Record) -> Result<Verdict, ConnectError> {
+        if record.value.value.as_text() == Some("later") {
+            self.0.give(Order::Stop);
+            return Err(ConnectError::retriable("not now"));
+        }
         let drop = record.value.value.as_text().is_some_and(|text| text.starts_with("drop"));
         Ok(if drop { Verdict::Drop } else { Verdict::Keep })
     }
@@ -216,13 +220,13 @@ async fn run(setting: Setting) -> (Vec<String>, Option<String>, Arc<TaskCounters
     let (events, _received) = mpsc::unbounded_channel::<UnitEvent>();
     let id = TaskId { connector: "c".into(), task: 0 };
     let counters = Arc::new(TaskCounters::default());
-    let tolerance = Tolerance { level: setting.tolerance, ..Tolerance::default() };
+    let tolerance = Tolerance { level: setting.tolerance, retry_timeout: None, ..Tolerance::default() };
     let converters = Converters {
         key: ("K".into(), Box::new(TextBytes::default())),
         value: ("V".into(), Box::new(TextBytes::default())),
         header: ("H".into(), Box::new(TextBytes::default())),
     };
-    let drop = TransformStage { class: "D".into(), transform: Box::new(DropThem), guard: None };
+    let drop = TransformStage { class: "D".into(), transform: Box::new(DropThem(orders.clone())), guard: None };
     let texts = Texts {
         batches: setting.batches.into(),
         next: 0,
@@ -274,6 +278,19 @@ async fn a_record_that_ends_the_task_is_not_committed_and_those_before_it_are() 
     let error = error.unwrap();
     assert!(error.contains("Tolerance exceeded in error handler") && error.contains("bad text"), "{error}");
     assert_eq!(counters.failed.load(Relaxed), 1);
+}
+
+#[tokio::test]
+async fn a_record_that_is_tried_again_at_the_stop_is_left_and_not_reported() {
+    for (tolerance, before) in [(ToleranceLevel::All, "bad"), (ToleranceLevel::None, "drop")] {
+        let batches = vec![vec!["a", before, "later", "b"]];
+        let (log, error, counters) = run(Setting { batches, tolerance, ..Setting::default() }).await;
+        assert_eq!(error, None, "it stops as it was told to");
+        assert_eq!(log, ["sent a", "stored p=2", "committed p=2", "stop", "closed"]);
+        // What is reported is counted and logged in one go.
+        assert_eq!(counters.failed.load(Relaxed), u64::from(before == "bad"));
+        assert_eq!(counters.dropped.load(Relaxed), u64::from(before == "drop"));
+    }
 }
 
 #[tokio::test]

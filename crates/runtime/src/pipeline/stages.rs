@@ -50,35 +50,43 @@ pub struct Converters {
 /// What stages made of a batch.
 #[derive(Debug, Default)]
 pub struct Failures {
-    /// Records that failed, by their place in the batch, in no particular order. They are to be reported; the record that ends the task is among them.
+    /// Records that failed, by their place in the batch, in no particular order. They are to be reported; the record that fails the task is among them,
+    /// one that is left to the next life is not.
     pub records: Vec<(usize, Failure)>,
-    /// The first record that ends the task. It and those after it must not go on; those before it must, as in Java.
-    pub fatal: Option<(usize, ConnectError)>,
+    /// The first record that ends this life of the task, with what fails the task; none if the record is only left to the next life. It and those
+    /// after it must not go on; those before it must, as in Java.
+    pub last: Option<(usize, Option<ConnectError>)>,
 }
 
 impl Failures {
     /// Judges a failure for good. Answers whether the task goes on.
     pub fn add(&mut self, at: usize, failure: Failure, tolerance: &Tolerance, control: &Control) -> bool {
-        let judgement = tolerance.judge(&failure, control.is_stopping());
-        self.records.push((at, failure));
-        match judgement {
-            Judgement::GiveUp => true,
+        match tolerance.judge(&failure, control.is_stopping()) {
+            Judgement::GiveUp => {
+                self.records.push((at, failure));
+                true
+            }
             Judgement::FailTask(error) => {
-                self.end_at(at, error);
+                self.records.push((at, failure));
+                self.end_at(at, Some(error));
+                false
+            }
+            Judgement::Leave => {
+                self.end_at(at, None);
                 false
             }
         }
     }
 
-    /// Ends the task at a record.
-    pub fn end_at(&mut self, at: usize, error: ConnectError) {
+    /// Ends this life of the task at a record; an error fails the task.
+    pub fn end_at(&mut self, at: usize, error: Option<ConnectError>) {
         self.records.retain(|(index, _)| *index <= at);
-        self.fatal = Some((at, error));
+        self.last = Some((at, error));
     }
 
     /// How many records of a batch of `len` may go on.
     pub fn end(&self, len: usize) -> usize {
-        self.fatal.as_ref().map_or(len, |(at, _)| *at)
+        self.last.as_ref().map_or(len, |(at, _)| *at)
     }
 }
 
@@ -268,7 +276,7 @@ mod tests {
         let live = live.map(|(record, _)| record.value.value.as_text().unwrap().to_owned()).collect();
         failures.records.sort_by_key(|(at, _)| *at);
         let failed = failures.records.iter().map(|(at, f)| (*at, f.error.message().unwrap().to_owned())).collect();
-        (live, failed, failures.fatal.map(|(at, _)| at))
+        (live, failed, failures.last.map(|(at, _)| at))
     }
 
     #[tokio::test]

@@ -100,6 +100,8 @@ pub enum Judgement {
     GiveUp,
     /// Report it and fail the task with this.
     FailTask(ConnectError),
+    /// Leave it to the next life of the task, which meets it anew: nothing has failed, so nothing is reported, and this life ends.
+    Leave,
 }
 
 impl Tolerance {
@@ -137,7 +139,7 @@ impl Tolerance {
         let error = &failure.error;
         let is_retriable = error.next_step() == NextStep::Retry;
         if is_retriable && stopping {
-            return Judgement::FailTask(error.clone());
+            return Judgement::Leave;
         }
         if !is_retriable && !failure.stage.tolerates_any_error() {
             return Judgement::FailTask(
@@ -248,7 +250,7 @@ mod tests {
             let judgement = tolerance.judge(&failure, false);
             // Nothing changes for a task that stops, but that it does not give up what it might have tried again.
             if *error == retriable {
-                assert_eq!(tolerance.judge(&failure, true), Judgement::FailTask(error.clone()));
+                assert_eq!(tolerance.judge(&failure, true), Judgement::Leave);
             } else {
                 assert_eq!(tolerance.judge(&failure, true), judgement);
             }

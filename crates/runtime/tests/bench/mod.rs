@@ -2,12 +2,12 @@
 
 use async_trait::async_trait;
 use kurier_api::config::{ConfigDef, Props};
-use kurier_api::data::{Map, Value};
+use kurier_api::data::{Map, SchemaAndValue, SchemaRef, Value};
 use kurier_api::plugin::{
-    Connector, ConnectorContext, Descriptor, Offsets, SameTasks, Sink, SinkTask, SinkTaskContext, Source, SourceTask,
-    SourceTaskContext,
+    Connector, ConnectorContext, Converter, ConverterRole, ConverterType, Descriptor, Offsets, Presence, SameTasks,
+    Sink, SinkTask, SinkTaskContext, Source, SourceTask, SourceTaskContext, Transform, TransformType, Verdict,
 };
-use kurier_api::{ConnectError, SinkRecord, SourceRecord, TopicPartition};
+use kurier_api::{ConnectError, Headers, Record, SinkRecord, SourceRecord, TopicPartition};
 use kurier_broker::{Broker, BrokerConfig, Data, RunningBroker};
 use kurier_kafka::batch::Scratch;
 use kurier_kafka::consumer::{Consumer, ConsumerConfig};
@@ -213,6 +213,84 @@ impl Collect {
     }
 }
 
+/// Takes texts; while it `refuses`, it asks for another attempt at the text `later`.
+#[derive(Clone, Default)]
+pub(crate) struct Later {
+    def: Arc<ConfigDef>,
+    pub(crate) refuses: Arc<AtomicBool>,
+    /// Attempts it refused.
+    pub(crate) refused: Arc<AtomicU32>,
+}
+
+impl Later {
+    fn take(&self, text: Option<&str>) -> Result<(), ConnectError> {
+        if text == Some("later") && self.refuses.load(Ordering::Relaxed) {
+            self.refused.fetch_add(1, Ordering::Relaxed);
+            return Err(ConnectError::retriable("not now"));
+        }
+        Ok(())
+    }
+}
+
+impl Transform for Later {
+    fn apply(&mut self, record: &mut Record) -> Result<Verdict, ConnectError> {
+        self.take(record.value.value.as_text()).map(|()| Verdict::Keep)
+    }
+}
+
+impl TransformType for Later {
+    fn descriptor(&self) -> Descriptor {
+        Descriptor { class: "test.LaterTransform", version: "1" }
+    }
+
+    fn config(&self) -> &ConfigDef {
+        &self.def
+    }
+
+    fn create(&self, _props: &Props) -> Result<Box<dyn Transform>, ConnectError> {
+        Ok(Box::new(self.clone()))
+    }
+}
+
+impl Converter for Later {
+    fn from_connect_data(
+        &mut self,
+        _topic: &str,
+        _headers: &mut Headers,
+        _schema: Option<&SchemaRef>,
+        value: &Value,
+        out: &mut Vec<u8>,
+    ) -> Result<Presence, ConnectError> {
+        out.extend_from_slice(value.as_text().unwrap_or_default().as_bytes());
+        Ok(Presence::Bytes)
+    }
+
+    fn to_connect_data(
+        &mut self,
+        _topic: &str,
+        _headers: &Headers,
+        bytes: Option<&[u8]>,
+    ) -> Result<SchemaAndValue, ConnectError> {
+        let text = String::from_utf8_lossy(bytes.unwrap_or_default());
+        self.take(Some(&text))?;
+        Ok(SchemaAndValue { schema: None, value: Value::text(&*text) })
+    }
+}
+
+impl ConverterType for Later {
+    fn descriptor(&self) -> Descriptor {
+        Descriptor { class: "test.LaterConverter", version: "1" }
+    }
+
+    fn config(&self) -> &ConfigDef {
+        &self.def
+    }
+
+    fn create(&self, _props: &Props, _role: ConverterRole) -> Result<Box<dyn Converter>, ConnectError> {
+        Ok(Box::new(self.clone()))
+    }
+}
+
 /// All of it.
 pub(crate) struct Bench {
     broker: Option<RunningBroker>,
@@ -223,6 +301,7 @@ pub(crate) struct Bench {
     offsets: Arc<FileOffsetStore>,
     pub(crate) numbers: Numbers,
     pub(crate) collect: Collect,
+    pub(crate) later: Later,
     epoch: u64,
     _folder: tempfile::TempDir,
 }
@@ -242,10 +321,12 @@ impl Bench {
         let broker = Broker::start(config.clone()).await.unwrap();
         let (address, port) = (broker.address().to_owned(), broker.local_addr().port());
         let (broker, config) = (Some(broker), BrokerConfig { port, ..config });
-        let (numbers, collect) = (Numbers::default(), Collect::default());
+        let (numbers, collect, later) = (Numbers::default(), Collect::default(), Later::default());
         let mut registry = Registry::new();
         registry.add_source(Arc::new(numbers.clone()));
         registry.add_sink(Arc::new(collect.clone()));
+        registry.add_transform(Arc::new(later.clone()));
+        registry.add_converter(Arc::new(later.clone()));
         kurier_builtin::converters::converters().for_each(|converter| registry.add_converter(converter));
         kurier_builtin::converters::header_converters().for_each(|converter| registry.add_header_converter(converter));
         let json = registry.converter("org.apache.kafka.connect.json.JsonConverter").unwrap().clone();
@@ -270,7 +351,7 @@ impl Bench {
             events: sender,
         })
         .unwrap();
-        Self { broker, config, address, worker, events, offsets, numbers, collect, epoch: 0, _folder: folder }
+        Self { broker, config, address, worker, events, offsets, numbers, collect, later, epoch: 0, _folder: folder }
     }
 
     /// Starts a task and waits until it runs.
