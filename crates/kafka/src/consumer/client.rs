@@ -234,8 +234,8 @@ impl Consumer {
         self.shared.with(|core, _, _| core.membership())
     }
 
-    /// Leaves the group and ends, within `timeout`. Nothing is committed.
-    pub async fn close(self, timeout: Duration) -> Result<(), ConsumerError> {
+    /// Leaves the group and ends, within `timeout`, for all who share it. Nothing is committed.
+    pub async fn close(&self, timeout: Duration) -> Result<(), ConsumerError> {
         self.shared.call(Call::Close, timeout).await.map(|_| ())
     }
 }

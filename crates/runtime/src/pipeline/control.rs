@@ -4,6 +4,7 @@
 //! is *abandoned*: from then on [`Control::permit`] gives nothing, and without a permit nothing is committed.
 #![expect(clippy::disallowed_methods, reason = "driver: waits for retries and deadlines by the clock")]
 
+use futures::future::{BoxFuture, join_all};
 use kurier_api::ConnectError;
 use parking_lot::Mutex;
 use std::hash::{BuildHasher, RandomState};
@@ -96,7 +97,7 @@ pub struct Control {
     shared: Arc<Shared>,
 }
 
-type Closer = Box<dyn FnOnce() + Send>;
+type Closer = BoxFuture<'static, ()>;
 
 struct Shared {
     /// Whether the life counts; held while something is committed, so that abandoning waits for a commit under way.
@@ -129,7 +130,7 @@ impl Orders {
         });
     }
 
-    /// Declares the life void. Returns once nothing of it is being committed; nothing will be afterwards.
+    /// Declares the life void. Returns once nothing of it is being committed, nothing will be afterwards, and it has been closed.
     ///
     /// A commit that does not end either is waited for no longer than `COMMIT_PATIENCE`: it may then still arrive, late but true.
     pub async fn abandon(&self) {
@@ -138,9 +139,8 @@ impl Orders {
             Ok(mut alive) => *alive = false,
             Err(_) => tracing::warn!("a commit of an abandoned task does not end"),
         }
-        for close in self.shared.closers.lock().take().into_iter().flatten() {
-            close();
-        }
+        let closers = self.shared.closers.lock().take();
+        join_all(closers.into_iter().flatten()).await;
     }
 
     /// What the task was doing when it last said so.
@@ -215,12 +215,13 @@ impl Control {
         }
     }
 
-    /// Has something done when this life is abandoned; at once if it is.
-    pub fn on_abandoned(&self, close: impl FnOnce() + Send + 'static) {
-        match &mut *self.shared.closers.lock() {
-            Some(closers) => closers.push(Box::new(close)),
-            None => close(),
-        }
+    /// Has something done when this life is abandoned; at once if it is. Whoever abandons waits for it, so it needs a bound of its own.
+    pub async fn on_abandoned(&self, close: impl Future<Output = ()> + Send + 'static) {
+        let close = match &mut *self.shared.closers.lock() {
+            Some(closers) => return closers.push(Box::pin(close)),
+            None => close,
+        };
+        close.await;
     }
 
     /// What the task was doing when it last said so.
@@ -288,6 +289,25 @@ mod tests {
         drop(permit);
         abandoning.await.unwrap();
         assert!(control.permit().await.is_err());
+    }
+
+    #[tokio::test]
+    async fn what_an_abandoned_life_holds_is_given_back_before_its_successor_begins() {
+        let (orders, control) = orders(Order::Run, Handle::current());
+        let given_back = Arc::new(AtomicU8::new(0));
+        let close = || {
+            let given_back = given_back.clone();
+            async move {
+                tokio::task::yield_now().await;
+                given_back.fetch_add(1, Ordering::Relaxed);
+            }
+        };
+        control.on_abandoned(close()).await;
+        assert_eq!(given_back.load(Ordering::Relaxed), 0);
+        orders.abandon().await;
+        assert_eq!(given_back.load(Ordering::Relaxed), 1);
+        control.on_abandoned(close()).await;
+        assert_eq!(given_back.load(Ordering::Relaxed), 2, "it was abandoned already");
     }
 
     #[tokio::test]

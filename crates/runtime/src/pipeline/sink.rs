@@ -29,7 +29,7 @@ use std::time::{Duration, Instant};
 const LONGEST_POLL: Duration = Duration::from_secs(1);
 
 /// How long leaving the group may take; without, the others wait for the session to expire.
-const LEAVE_TIMEOUT: Duration = Duration::from_secs(2);
+pub(crate) const LEAVE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// When a sink task commits.
 #[derive(Clone, Copy, Debug)]

@@ -9,7 +9,7 @@ use crate::pipeline::control::{Control, Order};
 use crate::pipeline::decode::Decoder;
 use crate::pipeline::encode::Encoder;
 use crate::pipeline::errors::{DeadLetters, ErrorReporter};
-use crate::pipeline::sink::{SinkPipeline, SinkSettings};
+use crate::pipeline::sink::{LEAVE_TIMEOUT, SinkPipeline, SinkSettings};
 use crate::pipeline::source::{SourcePipeline, SourceSettings};
 use crate::pipeline::topics::{TopicCreator, TopicGroups, TopicSettings};
 use crate::registry::ConnectorPlugin;
@@ -129,12 +129,16 @@ async fn run_sink(
     let consumer = Arc::new(parts.clients.consumer(&clients.sink_consumer(&id))?);
     consumer.subscribe(subscription).map_err(|error| ConnectError::connect(error.to_string()))?;
     let weak = Arc::downgrade(&consumer);
-    // An abandoned task must not keep its partitions from its successor.
-    control.on_abandoned(move || {
-        if let Some(consumer) = weak.upgrade() {
-            consumer.unsubscribe();
+    // An abandoned task must not keep its partitions from its successor. The consumer is held until it has left: dropped before, it would send nothing
+    // more, and its place in the group would stand until the session ends.
+    let name = id.clone();
+    let leave = async move {
+        let Some(consumer) = weak.upgrade() else { return };
+        if let Err(error) = consumer.close(LEAVE_TIMEOUT).await {
+            tracing::warn!("{name}: the consumer of the abandoned task could not leave its group: {error}");
         }
-    });
+    };
+    control.on_abandoned(leave).await;
     let started = async { sink.start_task(task, context.clone()).await };
     let task = Box::new(GuardedSink(caught("starting", started).await?));
     reports.state(State::Running, None);

@@ -169,6 +169,7 @@ impl SinkTask for CollectTask {
 
     async fn put(&mut self, records: &[SinkRecord]) -> Result<(), ConnectError> {
         if !records.is_empty() && self.sink.hangs.load(Ordering::Relaxed) {
+            self.note("hang", &[]);
             std::future::pending::<()>().await;
         }
         let less = |left: u32| left.checked_sub(1);

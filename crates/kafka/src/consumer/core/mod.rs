@@ -555,7 +555,9 @@ impl ConsumerCore {
                 if let Some(group) = &mut self.group {
                     group.forget();
                 }
-                self.closing = Some((id, deadline));
+                if let Some((earlier, _)) = self.closing.replace((id, deadline)) {
+                    effects.push(Effect::Done { call: earlier, outcome: Err(ConsumerError::Closed) });
+                }
                 self.member_step(
                     now,
                     MemberInput::Leave { reason: "the consumer is being closed".to_owned() },
