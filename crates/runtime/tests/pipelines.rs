@@ -179,6 +179,21 @@ async fn without_tolerance_a_broken_record_fails_the_task_and_stays_uncommitted(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_panic_is_told_also_when_the_sink_then_fails_to_close() {
+    let mut bench = Bench::start(1).await;
+    bench.write("in", 0, ["panic".to_owned()]).await;
+    bench.collect.cannot_close.store(true, Ordering::Relaxed);
+    let life = bench.begin(0, &[&SINK[..], &[("value.converter", "test.LaterConverter")]].concat());
+    let failed =
+        bench.wait_for("failure", |event| matches!(event, UnitEvent::State { state: State::Failed, .. })).await;
+    let UnitEvent::State { error: Some(error), .. } = failed else { panic!("{failed:?}") };
+    assert!(error.trace().contains("A plugin panicked (in a converter)"), "{}", error.trace());
+    bench.stop(life).await;
+    assert_eq!(bench.collect.calls.lock().as_slice(), ["0: open in-0", "0: close in-0", "0: stop "]);
+    assert_eq!(bench.committed("in", 0).await, None);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn tasks_share_partitions_and_hand_them_over_without_loss() {
     let mut bench = Bench::start(4).await;
     for partition in 0..4 {

@@ -99,7 +99,13 @@ impl SinkPipeline {
             Err(panic) => {
                 let error = panicked(self.control.activity().words(), &*panic);
                 self.control.enter(Activity::Stopping);
-                self.task.close(&self.assignment(&run)).await.and(Err(error))
+                let all = self.assignment(&run);
+                if !all.is_empty()
+                    && let Err(also) = self.task.close(&all).await
+                {
+                    tracing::warn!("{}: the task failed to close after a panic: {}", self.reports.name(), also.trace());
+                }
+                Err(error)
             }
         };
         self.stop(&run).await;

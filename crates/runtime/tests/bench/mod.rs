@@ -117,6 +117,8 @@ pub(crate) struct Collect {
     pub(crate) holds: Arc<AtomicBool>,
     /// Whether puts of records never return.
     pub(crate) hangs: Arc<AtomicBool>,
+    /// Whether `close` fails.
+    pub(crate) cannot_close: Arc<AtomicBool>,
     /// Where to go back to, once.
     pub(crate) rewind: Arc<Mutex<Option<(TopicPartition, i64)>>>,
 }
@@ -198,7 +200,7 @@ impl SinkTask for CollectTask {
 
     async fn close(&mut self, partitions: &[TopicPartition]) -> Result<(), ConnectError> {
         self.note("close", partitions);
-        Ok(())
+        if self.sink.cannot_close.load(Ordering::Relaxed) { Err(ConnectError::connect("it is stuck")) } else { Ok(()) }
     }
 
     async fn stop(&mut self) -> Result<(), ConnectError> {
@@ -214,7 +216,7 @@ impl Collect {
     }
 }
 
-/// Takes texts; while it `refuses`, it asks for another attempt at the text `later`.
+/// Takes texts but `panic`; while it `refuses`, it asks for another attempt at the text `later`.
 #[derive(Clone, Default)]
 pub(crate) struct Later {
     def: Arc<ConfigDef>,
@@ -225,6 +227,7 @@ pub(crate) struct Later {
 
 impl Later {
     fn take(&self, text: Option<&str>) -> Result<(), ConnectError> {
+        assert_ne!(text, Some("panic"), "expected by the test");
         if text == Some("later") && self.refuses.load(Ordering::Relaxed) {
             self.refused.fetch_add(1, Ordering::Relaxed);
             return Err(ConnectError::retriable("not now"));
