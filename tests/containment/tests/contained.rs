@@ -123,10 +123,12 @@ fn a_record_that_is_tried_again_when_its_task_stops_is_not_given_up() {
     let saved = json!({"offsets": [{"partition": {"task.id": "c-0"}, "offset": {"saved": 10}}]});
     let offsets = || worker.call("GET", "/connectors/c/offsets", None);
     until("the records before", || Ok(bed.values("t").len() == 10));
-    let (took, answer) = common::timed(|| worker.call("PUT", "/connectors/c/stop", None));
-    assert_eq!(answer.0, 204);
-    assert!(took < common::GRACE, "it did not wait for its next attempt: {took:?}");
+    worker.wait_for_log("Injected retriable in apply");
+    assert_eq!(worker.call("PUT", "/connectors/c/stop", None).0, 204);
     worker.wait_for_states("c", "STOPPED");
+    let log = worker.output();
+    assert!(!log.contains("Graceful stop of task c-0 failed"), "it ends between two attempts: {log}");
+    assert!(!log.contains("c-0 has failed"), "an ordinary stop is no failure: {log}");
     assert_eq!(offsets(), (200, saved));
     worker.create("c", "MonitorableSource", &struck[..2]);
     worker.call("PUT", "/connectors/c/resume", None);
