@@ -40,8 +40,10 @@ pub(super) struct ConnectorArgs {
 #[derive(Debug, Subcommand)]
 enum ConnectorCommand {
     /// Names, kinds and states of all connectors.
+    #[command(after_help = "Example:\n  kurier connector list --output json | jq -r .[].name")]
     List,
     /// Create connectors from .properties or .json files.
+    #[command(after_help = "Example:\n  kurier connector create orders.properties clicks.json")]
     Create {
         /// Files as `kurier standalone` takes them.
         #[arg(required = true, value_name = "FILE")]
@@ -51,17 +53,24 @@ enum ConnectorCommand {
         replace: bool,
     },
     /// The states of a connector and its tasks; exit code 3 if one has failed.
+    #[command(after_help = "Example:\n  kurier connector status orders || echo 'something has failed'")]
     Status {
         /// The connector.
         name: String,
     },
     /// Let connectors and their tasks rest in place.
+    #[command(after_help = "Example:\n  kurier connector pause orders clicks")]
     Pause(Names),
     /// Let paused or stopped connectors run again.
+    #[command(after_help = "Example:\n  kurier connector resume orders clicks")]
     Resume(Names),
     /// End the tasks of connectors; offsets may be changed then.
+    #[command(after_help = "Example:\n  kurier connector stop orders")]
     Stop(Names),
     /// Restart a connector, its tasks, or both.
+    #[command(
+        after_help = "Examples:\n  kurier connector restart orders --include-tasks --only-failed\n  kurier connector restart orders --task 0"
+    )]
     Restart {
         /// The connector.
         name: String,
@@ -76,8 +85,10 @@ enum ConnectorCommand {
         task: Option<u32>,
     },
     /// Stop and forget connectors; their offsets stay.
+    #[command(after_help = "Example:\n  kurier connector delete orders")]
     Delete(Names),
     /// Check a connector's file without creating anything.
+    #[command(after_help = "Example:\n  kurier connector validate orders.properties")]
     Validate {
         /// A .properties or .json file.
         file: PathBuf,

@@ -69,12 +69,16 @@ pub(super) struct TopicArgs {
 #[derive(Debug, Subcommand)]
 enum TopicCommand {
     /// Topics, their partitions, and how many offsets lie between the first and the last record.
+    #[command(after_help = "Example:\n  kurier topic list --internal")]
     List {
         /// Kafka's own topics too.
         #[arg(long)]
         internal: bool,
     },
     /// Print the records of a topic.
+    #[command(
+        after_help = "Examples:\n  kurier topic print orders --last 10\n  kurier topic print orders --output json | jq .value"
+    )]
     Print(PrintArgs),
 }
 

@@ -155,6 +155,9 @@ async fn worker_config(
         ("value.converter.schemas.enable", "false"),
         ("offset.storage.file.filename", &offsets),
         ("offset.flush.interval.ms", FLUSH_INTERVAL_MS),
+        // A run that was killed leaves its sinks in their groups; the next one waits for them to be given up, which by default takes 45 s.
+        ("consumer.session.timeout.ms", "6000"),
+        ("consumer.heartbeat.interval.ms", "2000"),
     ]
     .map(|(key, value)| (key.to_owned(), value.to_owned()))
     .into();
