@@ -71,11 +71,12 @@ fn distributed_java_connect_moves_lines_and_goes_on_after_restarts_of_both() {
 
     // The worker is restarted and knows connectors and offsets.
     worker.stop().unwrap();
-    let mut worker =
+    let worker =
         JavaConnect::distributed(&java, &folder.path().join("worker"), &properties(&served.address())).unwrap();
     append(&input, "four").unwrap();
     wait_for_lines(&output, &["one", "two", "three", "four"]).unwrap();
-    worker.stop().unwrap();
+    // Killed: a stop can hang where Jetty's shutdown hook and that of Connect meet, and how Java ends is not what is asked here.
+    drop(worker);
     served.stop().unwrap();
 }
 
