@@ -29,7 +29,15 @@ fn cargo(args: &[&str]) -> Command {
 /// All tests, as the README says.
 pub(crate) fn test(args: &[String]) -> Result<()> {
     let mut command = cargo(&["test", "--workspace", "--locked"]);
-    run("tests", command.args(args))
+    run("tests", command.args(args))?;
+    let missing = kurier_harness::missing_java();
+    if !missing.is_empty() {
+        eprintln!(
+            "SKIPPED what runs against Apache Kafka and beside Java Connect, named above: {} not found; install JDK 17 and Maven to run it",
+            missing.join(", ")
+        );
+    }
+    Ok(())
 }
 
 /// Everything.

@@ -14,7 +14,7 @@ mod ports;
 pub use cluster::{ApacheKafka, BrokerOptions, console_consume, console_produce};
 pub use connect::{JavaConnect, rest};
 pub use guarded::{Guarded, Usage};
-pub use java::{Java, cache_dir, compile_plugin, skip_without_java};
+pub use java::{Java, cache_dir, compile_plugin, missing_java, skip_without_java};
 pub use kurier::{Kurier, kurier_binary, workspace_root};
 pub use ports::free_port;
 
