@@ -132,7 +132,7 @@ fn object(
             Token::Field(name) => {
                 let known: Vec<_> = known.iter().map(|k| format!("\"{k}\"")).collect();
                 return Err(lexer.error(format!(
-                    "Unrecognized field \"{name}\" (class {kind}), not marked as ignorable ({} known properties: {}])",
+                    "Unrecognized field \"{name}\" (class {kind}), not marked as ignorable ({} known properties: {})",
                     known.len(),
                     known.join(", ")
                 )));
