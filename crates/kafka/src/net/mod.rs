@@ -15,7 +15,7 @@ use kafka_protocol::messages::{RequestKind, ResponseKind};
 use crate::group::Coordinator;
 
 pub(crate) use driver::{Core, Driver, Outbox};
-pub use tcp::{NetSettings, TcpTransport};
+pub use tcp::{NetSettings, TcpTransport, spoken};
 
 /// Where a request goes.
 #[derive(Clone, Debug, PartialEq, Eq)]

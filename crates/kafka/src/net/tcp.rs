@@ -104,6 +104,13 @@ fn api_key(request: &RequestKind) -> Option<ApiKey> {
         DescribeAcls, CreateAcls, DeleteAcls)
 }
 
+/// The kind of a request, with the lowest and the highest version that clients send it in; none where they do not. For transports without sockets.
+pub fn spoken(request: &RequestKind) -> Option<(ApiKey, i16, i16)> {
+    let api = api_key(request)?;
+    let (min, max) = versions(api);
+    Some((api, min, max))
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Slot {
     Any,
