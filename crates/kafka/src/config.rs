@@ -9,6 +9,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use crate::net::NetSettings;
+use crate::security::Security;
 
 /// Longer times than this mean the same: never. It keeps arithmetic with deadlines in range.
 const LONGEST_MS: u64 = 100 * 365 * 24 * 3_600 * 1_000;
@@ -31,10 +32,7 @@ impl<'a> Keys<'a> {
     /// Reads what all clients share; returns it with the keys that nobody has asked for and that are not `unused` either, or every problem there was.
     pub(crate) fn finish(mut self, unused: &[&str]) -> Result<(NetSettings, Vec<String>), String> {
         let bootstrap = self.bootstrap();
-        let security = self.text("security.protocol").unwrap_or("PLAINTEXT");
-        if !security.eq_ignore_ascii_case("PLAINTEXT") {
-            self.refuse("security.protocol", security, "this client speaks PLAINTEXT only");
-        }
+        let security = Security::read(&mut self);
         let net = NetSettings {
             client_id: self.text("client.id").unwrap_or_default().to_owned(),
             setup_timeout: self.millis("socket.connection.setup.timeout.ms", Duration::from_secs(10)),
@@ -42,6 +40,7 @@ impl<'a> Keys<'a> {
             reconnect_backoff: self.millis("reconnect.backoff.ms", Duration::from_millis(50)),
             reconnect_backoff_max: self.millis("reconnect.backoff.max.ms", Duration::from_secs(1)),
             bootstrap,
+            security,
         };
         if !self.problems.is_empty() {
             return Err(self.problems.join("\n"));

@@ -2,7 +2,7 @@
 //!
 //! Decisions are plain state machines (`producer::core`, `group`, …); sockets, clocks and randomness live in the drivers beside them. The crate
 //! knows nothing of connectors. Property names and defaults are those of Apache Kafka's Java clients. Start reading at [`wire`] for bytes, at
-//! [`net`] for connections, at [`config`] for settings and at [`producer`] for the path of a record.
+//! [`net`] and [`security`] for connections, at [`config`] for settings and at [`producer`] for the path of a record.
 
 pub mod admin;
 mod backoff;
@@ -13,5 +13,6 @@ pub mod error;
 pub mod group;
 pub mod net;
 pub mod producer;
+pub mod security;
 pub mod topic_log;
 pub mod wire;

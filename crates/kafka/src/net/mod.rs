@@ -5,6 +5,7 @@
 
 mod driver;
 mod outage;
+mod stream;
 mod tcp;
 
 use std::time::Duration;

@@ -1,6 +1,6 @@
-//! Requests over plain TCP: one connection a broker, one more to the coordinator.
+//! Requests over TCP, plain or within TLS: one connection a broker, one more to the coordinator.
 //!
-//! A connection carries many requests at a time; it begins with ApiVersions, and every request goes out in the highest version that both sides and
+//! A connection carries many requests at a time; it begins with ApiVersions and what [`Security`] asks for, and every request goes out in the highest version that both sides and
 //! the core know. Whatever goes wrong with a connection ends it and all its requests; the next request opens another, not before the back-off is over.
 #![expect(clippy::disallowed_methods, reason = "driver: opens sockets, starts tasks, waits")]
 
@@ -18,14 +18,14 @@ use kafka_protocol::messages::{ApiKey, ApiVersionsRequest, RequestKind, Response
 use kafka_protocol::protocol::StrBytes;
 use parking_lot::Mutex;
 use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::outage::{Address, Outages, Said};
+use super::stream::{self, ConnectError};
 use super::{Broker, Target, Transport, TransportError};
 use crate::backoff::backoff;
+use crate::security::Security;
 use crate::wire::{FrameReader, WireError, correlation_id, decode_response_kind, encode_request_kind};
 
 /// Longest answer that is taken. Memory is used as bytes arrive, not as they are announced.
@@ -46,6 +46,8 @@ pub struct NetSettings {
     pub bootstrap: Vec<(String, u16)>,
     /// `client.id`.
     pub client_id: String,
+    /// `security.protocol` and what belongs to it.
+    pub security: Security,
     /// `socket.connection.setup.timeout.ms`.
     pub setup_timeout: Duration,
     /// `socket.connection.setup.timeout.max.ms`.
@@ -62,6 +64,7 @@ impl NetSettings {
         Self {
             bootstrap,
             client_id: String::new(),
+            security: Security::default(),
             setup_timeout: Duration::from_secs(10),
             setup_timeout_max: Duration::from_secs(30),
             reconnect_backoff: Duration::from_millis(50),
@@ -167,7 +170,7 @@ impl Transport for TcpTransport {
                 Ok(Ok(connection)) => connection,
                 Ok(Err(error)) => {
                     tracing::debug!(?to, %error, "no connection");
-                    return Err(TransportError::Unanswered);
+                    return Err(error.as_no_connection());
                 }
                 Err(_) => return Err(TransportError::Unanswered),
             };
@@ -245,13 +248,19 @@ impl Inner {
         let patience = spread(patience).min(settings.setup_timeout_max);
         let first = place.turn.checked_rem(addresses.len()).unwrap_or_default();
         for address in addresses.iter().cycle().skip(first).take(addresses.len()) {
-            let open = Connection::open(address.clone(), &settings.client_id);
+            let open = Connection::open(address.clone(), settings);
             match tokio::time::timeout(patience, open).await {
                 Ok(Ok(connection)) => {
                     tell_connected(address);
                     let turn = place.turn;
                     *place = Place { connection: Some(Arc::clone(&connection)), failures: 0, turn, not_before: None };
                     return Ok(connection);
+                }
+                // Another broker would refuse for the same reason, and the reason is what the user has to see.
+                Ok(Err(error @ CallError::Refused(_))) => {
+                    tell_failure(address, &error, "this client and a broker do not accept each other");
+                    last = error;
+                    break;
                 }
                 Ok(Err(error)) => last = error,
                 Err(_) => last = CallError::Io(io::ErrorKind::TimedOut.into()),
@@ -306,10 +315,32 @@ enum CallError {
     /// It had ended before anything was asked.
     #[error("the connection was closed")]
     WasClosed,
+    /// The two do not accept each other: certificates or credentials. Trying again does not help.
+    #[error("{0}")]
+    Refused(String),
     #[error("a request of a kind that clients do not send")]
     Unknown,
     #[error("the broker does not speak a version of {0:?} that this client speaks; Kafka 3.0 or later does")]
     Unsupported(ApiKey),
+}
+
+impl CallError {
+    /// What whoever wanted a connection is told.
+    fn as_no_connection(&self) -> TransportError {
+        match self {
+            Self::Refused(why) => TransportError::Refused(why.clone()),
+            _ => TransportError::Unanswered,
+        }
+    }
+}
+
+impl From<ConnectError> for CallError {
+    fn from(error: ConnectError) -> Self {
+        match error {
+            ConnectError::Io(error) => Self::Io(error),
+            ConnectError::Handshake(_) => Self::Refused(error.to_string()),
+        }
+    }
 }
 
 type Waiting = HashMap<i32, oneshot::Sender<Bytes>>;
@@ -330,7 +361,7 @@ struct Connection {
 
 #[derive(Debug)]
 struct Writer {
-    half: OwnedWriteHalf,
+    half: stream::Writer,
     /// A frame was begun and not ended, because whoever wrote it was dropped or failed.
     torn: bool,
 }
@@ -343,16 +374,15 @@ impl Writer {
         }
         self.torn = true;
         self.half.write_all(frame).await?;
+        self.half.flush().await?;
         self.torn = false;
         Ok(())
     }
 }
 
 impl Connection {
-    async fn open(address: (String, u16), client_id: &str) -> Result<Arc<Self>, CallError> {
-        let stream = TcpStream::connect((address.0.as_str(), address.1)).await?;
-        stream.set_nodelay(true)?;
-        let (reader, writer) = stream.into_split();
+    async fn open(address: (String, u16), settings: &NetSettings) -> Result<Arc<Self>, CallError> {
+        let (reader, writer) = stream::connect(&address.0, address.1, settings.security.tls.as_ref()).await?;
         let line = Line::new(Mutex::new(Ok(Waiting::new())));
         let reader = tokio::spawn(read(FrameReader::new(reader, MAX_RESPONSE), Arc::clone(&line))).abort_handle();
         let mut connection = Self {
@@ -363,7 +393,8 @@ impl Connection {
             line,
             reader,
         };
-        connection.versions = connection.ask_versions(client_id).await?;
+        connection.versions = connection.ask_versions(&settings.client_id).await?;
+        // The place of the SASL exchange: both sides know each other's versions, and nobody else has the connection yet.
         Ok(Arc::new(connection))
     }
 
@@ -439,7 +470,7 @@ impl Drop for Connection {
 }
 
 /// Gives every answer to whom it belongs, until the connection ends.
-async fn read(mut frames: FrameReader<OwnedReadHalf>, line: Line) {
+async fn read(mut frames: FrameReader<stream::Reader>, line: Line) {
     let why = loop {
         let frame = match frames.next().await {
             Ok(Some(frame)) => frame,
@@ -467,7 +498,7 @@ fn end(line: &Line, why: String) {
 mod tests {
     use kafka_protocol::messages::{ApiVersionsResponse, MetadataRequest, MetadataResponse, api_versions_response};
     use tokio::io::AsyncReadExt;
-    use tokio::net::TcpListener;
+    use tokio::net::{TcpListener, TcpStream};
 
     use super::*;
     use crate::wire::{decode_request, encode_response};

@@ -1,0 +1,116 @@
+//! A connection's bytes, plain or within TLS, in two halves.
+//!
+//! Which of both it is, is decided once, when the connection opens; the halves then pass every call on. The plain ones share nothing, so reading and
+//! writing never wait for each other; those of TLS share its state under a lock that is held for the time of one call that does not block.
+#![expect(clippy::disallowed_methods, reason = "driver: opens sockets")]
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use crate::security::tls::ClientTls;
+
+/// What a connection reads from.
+#[derive(Debug)]
+pub(crate) enum Reader {
+    Plain(OwnedReadHalf),
+    Tls(tokio::io::ReadHalf<TlsStream<TcpStream>>),
+}
+
+/// What a connection writes to. What was written under TLS is only sent for certain once it is flushed.
+#[derive(Debug)]
+pub(crate) enum Writer {
+    Plain(OwnedWriteHalf),
+    Tls(tokio::io::WriteHalf<TlsStream<TcpStream>>),
+}
+
+/// Connects to the first address of the name that answers, and shakes hands if there is TLS.
+pub(crate) async fn connect(host: &str, port: u16, tls: Option<&ClientTls>) -> Result<(Reader, Writer), ConnectError> {
+    let stream = TcpStream::connect((host, port)).await?;
+    stream.set_nodelay(true)?;
+    let Some(tls) = tls else {
+        let (reader, writer) = stream.into_split();
+        return Ok((Reader::Plain(reader), Writer::Plain(writer)));
+    };
+    let name = ServerName::try_from(host.to_owned())
+        .map_err(|_| ConnectError::Handshake(format!("`{host}` is not a host name that TLS can check")))?;
+    let stream = TlsConnector::from(tls.config.clone()).connect(name, stream).await.map_err(handshake_error)?;
+    let (reader, writer) = tokio::io::split(stream);
+    Ok((Reader::Tls(reader), Writer::Tls(writer)))
+}
+
+/// What rustls says travels inside an IO error; whatever else there is, is one of the network.
+fn handshake_error(error: io::Error) -> ConnectError {
+    match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+        Some(inner) => ConnectError::Handshake(inner.to_string()),
+        None => ConnectError::Io(error),
+    }
+}
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ConnectError {
+    /// The network; trying again may help.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    /// Both sides do not agree on TLS or on each other's certificates; that needs somebody to change something.
+    #[error("SSL handshake failed: {0}")]
+    Handshake(String),
+}
+
+impl AsyncRead for Reader {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(half) => Pin::new(half).poll_read(cx, buf),
+            Self::Tls(half) => Pin::new(half).poll_read(cx, buf),
+        }
+    }
+}
+
+impl AsyncWrite for Writer {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Plain(half) => Pin::new(half).poll_write(cx, buf),
+            Self::Tls(half) => Pin::new(half).poll_write(cx, buf),
+        }
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Plain(half) => Pin::new(half).poll_write_vectored(cx, bufs),
+            Self::Tls(half) => Pin::new(half).poll_write_vectored(cx, bufs),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match self {
+            Self::Plain(half) => half.is_write_vectored(),
+            Self::Tls(half) => half.is_write_vectored(),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(half) => Pin::new(half).poll_flush(cx),
+            Self::Tls(half) => Pin::new(half).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(half) => Pin::new(half).poll_shutdown(cx),
+            Self::Tls(half) => Pin::new(half).poll_shutdown(cx),
+        }
+    }
+}
