@@ -166,7 +166,7 @@ impl Patience<'_> {
     async fn ask(&self, to: Target, request: RequestKind) -> Result<ResponseKind, Failure> {
         let left = self.deadline.saturating_duration_since(Instant::now());
         let timeout = left.min(self.admin.config.request_timeout);
-        self.admin.transport.send(to, Box::new(request), timeout).await.map_err(|error| match error {
+        self.admin.transport.send(to, Box::new(request), None, timeout).await.map_err(|error| match error {
             TransportError::Unanswered => Failure::Unanswered,
             TransportError::Refused(reason) => Failure::Refused(KafkaError::unsupported(reason)),
         })

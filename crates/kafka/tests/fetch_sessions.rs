@@ -32,6 +32,7 @@ impl Transport for Watched {
         &self,
         to: Target,
         request: Box<RequestKind>,
+        highest: Option<i16>,
         timeout: Duration,
     ) -> BoxFuture<'static, Result<ResponseKind, TransportError>> {
         if let RequestKind::Fetch(fetch) = &*request {
@@ -39,7 +40,7 @@ impl Transport for Watched {
             let forgotten = fetch.forgotten_topics_data.iter().map(|topic| topic.partitions.len()).sum();
             self.fetches.lock().push((fetch.session_epoch, named, forgotten));
         }
-        self.inner.send(to, request, timeout)
+        self.inner.send(to, request, highest, timeout)
     }
 
     fn brokers(&self, brokers: &[Node]) {

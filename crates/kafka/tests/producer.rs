@@ -148,12 +148,13 @@ impl Transport for Lossy {
         &self,
         to: Target,
         request: Box<RequestKind>,
+        highest: Option<i16>,
         timeout: Duration,
     ) -> BoxFuture<'static, Result<ResponseKind, TransportError>> {
         let call = self.calls.fetch_add(1, Ordering::Relaxed);
         // Multiplied by an odd number, the low bits of a count look like chance.
         let dice = call.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 60;
-        let sent = self.inner.send(to, request, timeout);
+        let sent = self.inner.send(to, request, highest, timeout);
         Box::pin(async move {
             match dice {
                 0..2 => Err(TransportError::Unanswered),

@@ -40,10 +40,19 @@ pub(crate) trait Core: Send + 'static {
     fn pass_on(&mut self, effect: Self::Effect, outbox: &mut Outbox);
 }
 
+/// A request on its way to the transport.
+struct Asked {
+    id: RequestId,
+    to: Target,
+    request: Box<RequestKind>,
+    highest: Option<i16>,
+    timeout: Duration,
+}
+
 /// What a core wants of its driver.
 #[derive(Default)]
 pub(crate) struct Outbox {
-    requests: Vec<(RequestId, Target, Box<RequestKind>, Duration)>,
+    requests: Vec<Asked>,
     brokers: Option<Vec<Broker>>,
     /// Something has come for the task since it was last woken.
     work: bool,
@@ -53,7 +62,19 @@ pub(crate) struct Outbox {
 impl Outbox {
     /// Sends a request; its end comes back to [`Core::answer`] under this id.
     pub(crate) fn send(&mut self, id: RequestId, to: Target, request: Box<RequestKind>, timeout: Duration) {
-        self.requests.push((id, to, request, timeout));
+        self.send_at_most(id, to, request, None, timeout);
+    }
+
+    /// As [`Self::send`], in no higher version than `highest`.
+    pub(crate) fn send_at_most(
+        &mut self,
+        id: RequestId,
+        to: Target,
+        request: Box<RequestKind>,
+        highest: Option<i16>,
+        timeout: Duration,
+    ) {
+        self.requests.push(Asked { id, to, request, highest, timeout });
         self.work = true;
     }
 
@@ -205,8 +226,8 @@ async fn run<C: Core>(driver: Arc<Driver<C>>, transport: Arc<dyn Transport>) {
             if let Some(brokers) = state.outbox.brokers.take() {
                 transport.brokers(&brokers);
             }
-            for (id, to, request, timeout) in state.outbox.requests.drain(..) {
-                let answer = transport.send(to, request, timeout);
+            for Asked { id, to, request, highest, timeout } in state.outbox.requests.drain(..) {
+                let answer = transport.send(to, request, highest, timeout);
                 in_flight.push(async move { (id, answer.await) });
             }
             state.armed = state.core.next_deadline(now);
@@ -269,6 +290,7 @@ mod tests {
             &self,
             _: Target,
             _: Box<RequestKind>,
+            _: Option<i16>,
             _: Duration,
         ) -> BoxFuture<'static, Result<ResponseKind, TransportError>> {
             Box::pin(async { Ok(ResponseKind::Metadata(MetadataResponse::default())) })

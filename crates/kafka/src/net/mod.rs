@@ -43,10 +43,14 @@ pub struct Broker {
 /// How requests reach brokers.
 pub trait Transport: Send + Sync + 'static {
     /// Sends a request and waits for its answer, no longer than `timeout`. Requests to one target may be answered in any order.
+    ///
+    /// It goes out in the highest version that both sides know, or in `highest` if that is lower: what a version means may be agreed upon elsewhere, as
+    /// for transactions by the cluster's feature `transaction.version`.
     fn send(
         &self,
         to: Target,
         request: Box<RequestKind>,
+        highest: Option<i16>,
         timeout: Duration,
     ) -> BoxFuture<'static, Result<ResponseKind, TransportError>>;
 

@@ -80,6 +80,8 @@ fn versions(api: ApiKey) -> (i16, i16) {
         // From version 13 on topics have ids instead of names.
         ApiKey::Fetch | ApiKey::Produce => (all.min, 12),
         ApiKey::OffsetCommit => (all.min, 9),
+        // From version 4 on it is brokers that ask.
+        ApiKey::AddPartitionsToTxn => (all.min, 3),
         // From version 6 on they are named in another field.
         ApiKey::DeleteTopics => (all.min, 5),
         // Groups and coordinators come in lists.
@@ -159,6 +161,7 @@ impl Transport for TcpTransport {
         &self,
         to: Target,
         request: Box<RequestKind>,
+        highest: Option<i16>,
         timeout: Duration,
     ) -> BoxFuture<'static, Result<ResponseKind, TransportError>> {
         let inner = Arc::clone(&self.inner);
@@ -174,7 +177,8 @@ impl Transport for TcpTransport {
                 }
                 Err(_) => return Err(TransportError::Unanswered),
             };
-            match tokio::time::timeout_at(deadline, connection.call(&inner.settings.client_id, &request)).await {
+            match tokio::time::timeout_at(deadline, connection.call(&inner.settings.client_id, &request, highest)).await
+            {
                 Ok(Ok(response)) => Ok(response),
                 Ok(Err(error)) => {
                     tracing::debug!(?to, %error, "a request failed");
@@ -431,11 +435,16 @@ impl Connection {
         end(&self.line, why.to_owned());
     }
 
-    async fn call(&self, client_id: &str, request: &RequestKind) -> Result<ResponseKind, CallError> {
+    async fn call(
+        &self,
+        client_id: &str,
+        request: &RequestKind,
+        highest: Option<i16>,
+    ) -> Result<ResponseKind, CallError> {
         let api = api_key(request).ok_or(CallError::Unknown)?;
         let (min, max) = versions(api);
         let (broker_min, broker_max) = self.versions.get(&(api as i16)).copied().ok_or(CallError::Unsupported(api))?;
-        let version = max.min(broker_max);
+        let version = max.min(broker_max).min(highest.unwrap_or(i16::MAX));
         if version < min.max(broker_min) {
             return Err(CallError::Unsupported(api));
         }
@@ -517,7 +526,7 @@ mod tests {
         });
         let transport = TcpTransport::new(NetSettings::new(vec![("127.0.0.1".into(), port)]));
         let request = Box::new(RequestKind::Metadata(MetadataRequest::default()));
-        let answer = transport.send(Target::Any, request, timeout).await;
+        let answer = transport.send(Target::Any, request, None, timeout).await;
         server.abort();
         answer
     }
@@ -612,6 +621,7 @@ mod tests {
                 transport.send(
                     Target::Any,
                     Box::new(RequestKind::Metadata(MetadataRequest::default())),
+                    None,
                     Duration::from_millis(timeout),
                 )
             };
@@ -695,7 +705,7 @@ mod tests {
             let transport = TcpTransport::new(NetSettings::new(vec![("127.0.0.1".into(), port)]));
             for is_well in [false, false, false, false, false, true] {
                 let request = Box::new(RequestKind::Metadata(MetadataRequest::default()));
-                let answer = transport.send(Target::Any, request, Duration::from_secs(30)).await;
+                let answer = transport.send(Target::Any, request, None, Duration::from_secs(30)).await;
                 assert_eq!(answer.is_ok(), is_well);
             }
             server.abort();

@@ -60,7 +60,9 @@ impl Core for ProducerCore {
 
     fn pass_on(&mut self, effect: Effect, outbox: &mut Outbox) {
         match effect {
-            Effect::Send { id, to, request, timeout } => outbox.send(id, to, request, timeout),
+            Effect::Send { id, to, request, highest, timeout } => {
+                outbox.send_at_most(id, to, request, highest, timeout);
+            }
             Effect::Brokers(brokers) => outbox.brokers(brokers),
             Effect::Wake => outbox.wake(),
         }

@@ -61,6 +61,8 @@ pub enum Effect {
         to: Target,
         /// What.
         request: Box<RequestKind>,
+        /// The version must not be higher than this.
+        highest: Option<i16>,
         /// How long to wait for the answer.
         timeout: Duration,
     },
@@ -465,7 +467,7 @@ impl ProducerCore {
         let id = RequestId(self.next_request);
         self.asked.insert(id, asked);
         let timeout = self.settings.request_timeout;
-        effects.push(Effect::Send { id, to, request: Box::new(request), timeout });
+        effects.push(Effect::Send { id, to, request: Box::new(request), highest: None, timeout });
         id
     }
 
