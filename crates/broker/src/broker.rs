@@ -4,8 +4,9 @@
 //! a join for other members) holds back those behind it on the same connection and nothing else. What waits is a value (`Waiting`) with a
 //! deadline; [`Broker::next_deadline`] says when the next call is due even if nothing arrives.
 //!
-//! Handlers are beside this file, by subject: `cluster`, `topics`, `configs`, `produce`, `fetch`, `lookup`, `group_api`, `transactions`.
+//! Handlers are beside this file, by subject: `alone`, `cluster`, `topics`, `configs`, `produce`, `fetch`, `lookup`, `group_api`, `transactions`.
 
+mod alone;
 mod cluster;
 mod configs;
 mod fetch;
@@ -474,6 +475,16 @@ impl Broker {
             RequestKind::AddOffsetsToTxn(body) => answer(ResponseKind::AddOffsetsToTxn(self.add_offsets_to_txn(body))),
             RequestKind::TxnOffsetCommit(body) => answer(ResponseKind::TxnOffsetCommit(self.txn_offset_commit(body))),
             RequestKind::EndTxn(body) => answer(ResponseKind::EndTxn(self.end_txn(body))),
+            RequestKind::DescribeAcls(_) => answer(ResponseKind::DescribeAcls(alone::describe_acls())),
+            RequestKind::CreateAcls(body) => answer(ResponseKind::CreateAcls(alone::create_acls(&body))),
+            RequestKind::DeleteAcls(body) => answer(ResponseKind::DeleteAcls(alone::delete_acls(&body))),
+            RequestKind::DescribeClientQuotas(_) => {
+                answer(ResponseKind::DescribeClientQuotas(alone::describe_client_quotas()))
+            }
+            RequestKind::ElectLeaders(body) => answer(ResponseKind::ElectLeaders(self.elect_leaders(body))),
+            RequestKind::ListConfigResources(body) => {
+                answer(ResponseKind::ListConfigResources(self.list_config_resources(version, &body)))
+            }
             RequestKind::DescribeTransactions(body) => {
                 answer(ResponseKind::DescribeTransactions(self.describe_transactions(body)))
             }
@@ -590,6 +601,12 @@ fn api_of(request: &RequestKind) -> Option<ApiKey> {
         RequestKind::AddOffsetsToTxn(_) => ApiKey::AddOffsetsToTxn,
         RequestKind::EndTxn(_) => ApiKey::EndTxn,
         RequestKind::TxnOffsetCommit(_) => ApiKey::TxnOffsetCommit,
+        RequestKind::DescribeAcls(_) => ApiKey::DescribeAcls,
+        RequestKind::CreateAcls(_) => ApiKey::CreateAcls,
+        RequestKind::DeleteAcls(_) => ApiKey::DeleteAcls,
+        RequestKind::DescribeClientQuotas(_) => ApiKey::DescribeClientQuotas,
+        RequestKind::ElectLeaders(_) => ApiKey::ElectLeaders,
+        RequestKind::ListConfigResources(_) => ApiKey::ListConfigResources,
         RequestKind::DescribeConfigs(_) => ApiKey::DescribeConfigs,
         RequestKind::AlterConfigs(_) => ApiKey::AlterConfigs,
         RequestKind::DescribeLogDirs(_) => ApiKey::DescribeLogDirs,

@@ -58,6 +58,7 @@ mod config;
 mod groups;
 mod journal;
 mod log;
+mod re2;
 mod server;
 mod store;
 mod topic_config;

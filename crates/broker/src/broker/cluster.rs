@@ -1,7 +1,7 @@
 //! What the broker says about itself: versions, address, metadata, coordinators.
 
 use kafka_protocol::ResponseError;
-use kafka_protocol::messages::api_versions_response::ApiVersion;
+use kafka_protocol::messages::api_versions_response::{ApiVersion, FinalizedFeatureKey, SupportedFeatureKey};
 use kafka_protocol::messages::describe_cluster_response::DescribeClusterBroker;
 use kafka_protocol::messages::describe_topic_partitions_response::{
     Cursor, DescribeTopicPartitionsResponsePartition, DescribeTopicPartitionsResponseTopic,
@@ -25,7 +25,7 @@ use crate::log::LEADER_EPOCH;
 /// Everything that this broker answers, and in which versions.
 pub(super) static SERVED: &[(ApiKey, i16, i16)] = &[
     (ApiKey::Produce, 3, 13),
-    (ApiKey::Fetch, 4, 17),
+    (ApiKey::Fetch, 4, 18),
     (ApiKey::ListOffsets, 1, 10),
     (ApiKey::Metadata, 0, 13),
     (ApiKey::OffsetCommit, 2, 9),
@@ -47,19 +47,30 @@ pub(super) static SERVED: &[(ApiKey, i16, i16)] = &[
     (ApiKey::AddOffsetsToTxn, 0, 4),
     (ApiKey::EndTxn, 0, 4),
     (ApiKey::TxnOffsetCommit, 0, 4),
+    (ApiKey::DescribeAcls, 1, 3),
+    (ApiKey::CreateAcls, 1, 3),
+    (ApiKey::DeleteAcls, 1, 3),
     (ApiKey::DescribeConfigs, 1, 4),
     (ApiKey::AlterConfigs, 0, 2),
     (ApiKey::DescribeLogDirs, 1, 4),
     (ApiKey::CreatePartitions, 0, 3),
     (ApiKey::DeleteGroups, 0, 2),
+    (ApiKey::ElectLeaders, 0, 2),
     (ApiKey::IncrementalAlterConfigs, 0, 1),
     (ApiKey::ListPartitionReassignments, 0, 0),
     (ApiKey::OffsetDelete, 0, 0),
+    (ApiKey::DescribeClientQuotas, 0, 1),
     (ApiKey::DescribeCluster, 0, 2),
     (ApiKey::DescribeProducers, 0, 0),
     (ApiKey::DescribeTransactions, 0, 0),
-    (ApiKey::ListTransactions, 0, 1),
+    (ApiKey::ListTransactions, 0, 2),
+    (ApiKey::ListConfigResources, 0, 1),
     (ApiKey::DescribeTopicPartitions, 0, 0),
+];
+/// Features that are in force: name, lowest and highest level known, level. Clients choose by them how they behave.
+static FEATURES: &[(&str, i16, i16, i16)] = &[
+    // Apache Kafka 4.3's.
+    ("metadata.version", 7, 30, 30),
 ];
 /// "Not asked for", where authorized operations would be told: there is no authorization to tell about.
 const NO_OPERATIONS: i32 = i32::MIN;
@@ -80,7 +91,20 @@ pub(super) fn api_versions() -> ApiVersionsResponse {
             ApiVersion::default().with_api_key(*key as i16).with_min_version(min).with_max_version(*max)
         })
         .collect();
-    ApiVersionsResponse::default().with_api_keys(api_keys).with_finalized_features_epoch(0)
+    let known = FEATURES.iter().map(|(name, min, max, _)| {
+        SupportedFeatureKey::default().with_name((*name).into()).with_min_version(*min).with_max_version(*max)
+    });
+    let in_force = FEATURES.iter().map(|(name, _, _, level)| {
+        FinalizedFeatureKey::default()
+            .with_name((*name).into())
+            .with_min_version_level(*level)
+            .with_max_version_level(*level)
+    });
+    ApiVersionsResponse::default()
+        .with_api_keys(api_keys)
+        .with_supported_features(known.collect())
+        .with_finalized_features(in_force.collect())
+        .with_finalized_features_epoch(0)
 }
 
 impl Broker {

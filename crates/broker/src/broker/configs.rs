@@ -1,6 +1,6 @@
 //! Configs of topics, asked and changed; those of the broker, asked only.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::alter_configs_response::AlterConfigsResourceResponse;
@@ -9,9 +9,11 @@ use kafka_protocol::messages::describe_configs_response::{
 };
 use kafka_protocol::messages::incremental_alter_configs_request::AlterableConfig;
 use kafka_protocol::messages::incremental_alter_configs_response::AlterConfigsResourceResponse as IncrementalResponse;
+use kafka_protocol::messages::list_config_resources_response::ConfigResource;
 use kafka_protocol::messages::{
     AlterConfigsRequest, AlterConfigsResponse, DescribeConfigsRequest, DescribeConfigsResponse,
-    IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse,
+    IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse, ListConfigResourcesRequest,
+    ListConfigResourcesResponse,
 };
 use kafka_protocol::protocol::StrBytes;
 
@@ -23,6 +25,9 @@ use crate::topic_config::{DEFINITIONS, Definition, Kind, Overrides, value_of};
 /// Kinds of resources, by the numbers of the protocol.
 const TOPIC: i8 = 2;
 const BROKER: i8 = 4;
+const BROKER_LOGGER: i8 = 8;
+const CLIENT_METRICS: i8 = 16;
+const GROUP: i8 = 32;
 /// What `IncrementalAlterConfigs` does with a value.
 const SET: i8 = 0;
 const DELETE: i8 = 1;
@@ -142,6 +147,40 @@ impl Broker {
             })
             .collect();
         Ok(described)
+    }
+
+    /// Names of what has configs.
+    pub(super) fn list_config_resources(
+        &self,
+        version: i16,
+        request: &ListConfigResourcesRequest,
+    ) -> ListConfigResourcesResponse {
+        // Version 0 was for client metrics only.
+        let all = [TOPIC, BROKER, BROKER_LOGGER, CLIENT_METRICS, GROUP];
+        let kinds = match (version, request.resource_types.as_slice()) {
+            (0, _) => &[CLIENT_METRICS],
+            (_, []) => &all[..],
+            (_, asked) => asked,
+        };
+        if kinds.iter().any(|kind| !all.contains(kind)) {
+            let error = code(ResponseError::UnsupportedVersion);
+            return ListConfigResourcesResponse::default().with_error_code(error);
+        }
+        let wanted: BTreeSet<i8> = kinds.iter().copied().collect();
+        let mut resources = Vec::new();
+        for kind in wanted {
+            let names: Vec<StrBytes> = match kind {
+                TOPIC => self.topics.iter().map(|topic| topic.name.clone().into()).collect(),
+                BROKER | BROKER_LOGGER => vec![self.config.node_id.to_string().into()],
+                _ => Vec::new(),
+            };
+            resources.extend(
+                names
+                    .into_iter()
+                    .map(|name| ConfigResource::default().with_resource_name(name).with_resource_type(kind)),
+            );
+        }
+        ListConfigResourcesResponse::default().with_config_resources(resources)
     }
 
     pub(super) fn alter_configs(&mut self, request: AlterConfigsRequest) -> AlterConfigsResponse {

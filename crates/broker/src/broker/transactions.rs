@@ -29,6 +29,7 @@ use kurier_kafka::batch::{BatchHeader, MarkerKind};
 use super::{Broker, code};
 use crate::groups::{Committer, result_code};
 use crate::journal::{Entry, TransactionEntry};
+use crate::re2::Pattern;
 
 /// The last epoch that is given out; after it comes a new producer id.
 const LAST_EPOCH: i16 = i16::MAX - 1;
@@ -583,7 +584,19 @@ impl Broker {
             .filter(|name| Phase::ALL.iter().all(|phase| phase.name() != name.as_str()))
             .cloned()
             .collect();
-        let wanted = |known: &Transaction| {
+        // Not there, and empty, ask for all.
+        let pattern =
+            request.transactional_id_pattern.as_deref().filter(|pattern| !pattern.is_empty()).map(Pattern::new);
+        let pattern = match pattern.transpose() {
+            Ok(pattern) => pattern,
+            Err(reason) => {
+                tracing::debug!("a pattern of transactional ids is none: {reason}");
+                let error = code(ResponseError::InvalidRegularExpression);
+                return ListTransactionsResponse::default().with_error_code(error);
+            }
+        };
+        let wanted = |id: &str, known: &Transaction| {
+            let by_id = pattern.as_ref().is_none_or(|pattern| pattern.matches(id));
             let by_state = request.state_filters.is_empty()
                 || request.state_filters.iter().any(|name| name.as_str() == known.phase.name());
             let by_producer = request.producer_id_filters.is_empty()
@@ -591,13 +604,13 @@ impl Broker {
             let by_duration = request.duration_filter < 0
                 || (known.phase == Phase::Ongoing
                     && self.now.unix_ms.saturating_sub(known.started_ms) > request.duration_filter);
-            by_state && by_producer && by_duration
+            by_id && by_state && by_producer && by_duration
         };
         let listed = self
             .transactions
             .by_id
             .iter()
-            .filter(|(_, known)| wanted(known))
+            .filter(|(id, known)| wanted(id, known))
             .map(|(id, known)| {
                 ListedTransaction::default()
                     .with_transactional_id(TransactionalId(id.clone().into()))

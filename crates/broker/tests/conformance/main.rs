@@ -7,6 +7,7 @@
 
 mod script;
 mod side;
+mod versions;
 
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
@@ -60,6 +61,7 @@ fn the_broker_answers_as_apache_kafka_does() {
             }
         }
     }
+    report.push_str(&versions::compared(&ours.versions().unwrap(), &theirs.versions().unwrap()));
     runtime.block_on(broker.stop()).unwrap();
     assert!(report.is_empty(), "answers differ, `-` is Apache Kafka's, `+` is ours:\n{report}");
     let listed: Vec<&str> = DIFFERENCES.iter().map(|(name, _)| *name).collect();

@@ -1,5 +1,6 @@
 //! What both brokers are asked.
 
+mod alone;
 mod groups;
 mod records;
 mod transactions;
@@ -21,6 +22,7 @@ use kafka_protocol::protocol::StrBytes;
 use uuid::Uuid;
 
 use crate::side::Known;
+use alone::alone;
 use groups::groups;
 use records::{records, versions};
 use transactions::transactions;
@@ -62,6 +64,7 @@ pub(crate) fn script() -> Vec<Step> {
     let mut steps = Vec::new();
     steps.extend(topics());
     steps.extend(configs());
+    steps.extend(alone());
     steps.extend(records());
     steps.extend(versions());
     steps.extend(groups());

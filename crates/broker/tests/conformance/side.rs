@@ -6,7 +6,7 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use anyhow::Result;
-use kafka_protocol::messages::ResponseKind;
+use kafka_protocol::messages::{ApiKey, ApiVersionsRequest, ApiVersionsResponse, RequestKind, ResponseKind};
 use kurier_kafka::wire::{decode_response_kind, encode_request_kind};
 use uuid::Uuid;
 
@@ -55,24 +55,33 @@ impl Side {
         }
     }
 
+    /// What the broker says that it serves.
+    pub(crate) fn versions(&mut self) -> Result<ApiVersionsResponse> {
+        let request = ApiVersionsRequest::default()
+            .with_client_software_name("conformance".into())
+            .with_client_software_version("1".into());
+        match self.exchange(ApiKey::ApiVersions, 4, &RequestKind::ApiVersions(request))? {
+            ResponseKind::ApiVersions(response) => Ok(response),
+            other => anyhow::bail!("not the answer to ApiVersions: {other:?}"),
+        }
+    }
+
     pub(crate) fn is_not_ready(text: &str) -> bool {
         NOT_READY.iter().any(|code| text.contains(&format!("error_code: {code},")))
     }
 
     fn ask(&mut self, step: &Step) -> Result<ResponseKind> {
         let request = (step.request)(&self.known);
-        self.stream.write_all(&encode_request_kind(
-            Some(&"conformance".into()),
-            1,
-            step.api,
-            step.version,
-            &request,
-        )?)?;
+        self.exchange(step.api, step.version, &request)
+    }
+
+    fn exchange(&mut self, api: ApiKey, version: i16, request: &RequestKind) -> Result<ResponseKind> {
+        self.stream.write_all(&encode_request_kind(Some(&"conformance".into()), 1, api, version, request)?)?;
         let mut length = [0; 4];
         self.stream.read_exact(&mut length)?;
         let mut frame = vec![0; u32::from_be_bytes(length) as usize];
         self.stream.read_exact(&mut frame)?;
-        Ok(decode_response_kind(step.api, frame.into(), step.version)?.1)
+        Ok(decode_response_kind(api, frame.into(), version)?.1)
     }
 
     fn learn(&mut self, response: &ResponseKind) {
@@ -154,6 +163,9 @@ fn put_in_order(response: &mut ResponseKind) {
         }
         ResponseKind::DeleteTopics(deleted) => {
             deleted.responses.sort_by_key(|response| response.error_code);
+        }
+        ResponseKind::ElectLeaders(elected) => {
+            elected.replica_election_results.sort_by(|left, right| left.topic.as_str().cmp(right.topic.as_str()));
         }
         ResponseKind::AddPartitionsToTxn(added) => {
             for topic in &mut added.results_by_topic_v3_and_below {

@@ -181,6 +181,20 @@ fn full_request(api: ApiKey, version: i16, topic_id: uuid::Uuid) -> RequestKind 
         ApiKey::DescribeTopicPartitions => RequestKind::DescribeTopicPartitions(
             DescribeTopicPartitionsRequest::default().with_response_partition_limit(1).with_cursor(None),
         ),
+        ApiKey::DescribeAcls => RequestKind::DescribeAcls(DescribeAclsRequest::default()),
+        ApiKey::CreateAcls => {
+            RequestKind::CreateAcls(CreateAclsRequest::default().with_creations(vec![Default::default()]))
+        }
+        ApiKey::DeleteAcls => {
+            RequestKind::DeleteAcls(DeleteAclsRequest::default().with_filters(vec![Default::default()]))
+        }
+        ApiKey::DescribeClientQuotas => RequestKind::DescribeClientQuotas(DescribeClientQuotasRequest::default()),
+        ApiKey::ElectLeaders => {
+            let topic =
+                elect_leaders_request::TopicPartitions::default().with_topic(name()).with_partitions(vec![0, 9]);
+            RequestKind::ElectLeaders(ElectLeadersRequest::default().with_topic_partitions(Some(vec![topic])))
+        }
+        ApiKey::ListConfigResources => RequestKind::ListConfigResources(ListConfigResourcesRequest::default()),
         other => panic!("{other:?} is served and has no request here"),
     }
 }
