@@ -21,14 +21,19 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     for (page, subcommand) in PAGES {
         let output = Command::new(kurier_binary()).arg(subcommand).output().context("cannot run kurier")?;
         anyhow::ensure!(output.status.success(), "{subcommand}: {}", String::from_utf8_lossy(&output.stderr));
-        let path = workspace_root().join(page);
-        if args.check {
-            let there = fs::read(&path).with_context(|| format!("cannot read {page}; run `cargo xtask docs`"))?;
-            anyhow::ensure!(there == output.stdout, "{page} is out of date; run `cargo xtask docs`");
-        } else {
-            fs::write(&path, &output.stdout)?;
-            eprintln!("wrote {page}");
-        }
+        keep(args, page, &output.stdout)?;
+    }
+    keep(args, "docs/client-properties.md", kurier_kafka::properties::page().as_bytes())
+}
+
+fn keep(args: &Args, page: &str, content: &[u8]) -> Result<()> {
+    let path = workspace_root().join(page);
+    if args.check {
+        let there = fs::read(&path).with_context(|| format!("cannot read {page}; run `cargo xtask docs`"))?;
+        anyhow::ensure!(there == content, "{page} is out of date; run `cargo xtask docs`");
+    } else {
+        fs::write(&path, content)?;
+        eprintln!("wrote {page}");
     }
     Ok(())
 }

@@ -22,10 +22,11 @@ use kafka_protocol::protocol::StrBytes;
 use parking_lot::Mutex;
 
 use crate::backoff::Backoff;
-use crate::config::Keys;
+use crate::config::{Given, Keys, Remarks};
 use crate::error::KafkaError;
 use crate::group::Coordinator;
 use crate::net::{NetSettings, Target, TcpTransport, Transport, TransportError};
+use crate::properties::Client;
 
 pub use cluster::{Cluster, Node};
 pub use configs::{ConfigChange, ConfigEntry, ConfigResource, ConfigSource};
@@ -49,18 +50,20 @@ pub struct AdminConfig {
     pub retry_backoff_max: Duration,
     /// For connections.
     pub net: NetSettings,
+    /// What users should know of what they gave.
+    pub remarks: Remarks,
 }
 
 impl AdminConfig {
-    /// Reads Java's property names; others are no matter here, because Connect hands all of a worker's settings to its admin clients.
-    pub fn parse(properties: &BTreeMap<String, String>) -> Result<Self, AdminError> {
-        let mut keys = Keys::new(properties);
+    /// Reads Java's property names. That others are unknown says little: Connect hands all of a worker's settings to its admin clients.
+    pub fn parse<'a>(properties: impl Into<Given<'a>>) -> Result<Self, AdminError> {
+        let mut keys = Keys::new(Client::Admin, properties);
         let request_timeout = keys.millis("request.timeout.ms", Duration::from_secs(30));
         let api_timeout = keys.millis("default.api.timeout.ms", Duration::from_secs(60));
         let retry_backoff = keys.millis("retry.backoff.ms", Duration::from_millis(100));
         let retry_backoff_max = keys.millis("retry.backoff.max.ms", Duration::from_secs(1));
-        let (net, _) = keys.finish(&[]).map_err(AdminError::Config)?;
-        Ok(Self { request_timeout, api_timeout, retry_backoff, retry_backoff_max, net })
+        let (net, remarks) = keys.finish().map_err(AdminError::Config)?;
+        Ok(Self { request_timeout, api_timeout, retry_backoff, retry_backoff_max, net, remarks })
     }
 }
 

@@ -1,36 +1,120 @@
 //! Client settings under their Java names.
 //!
 //! What each client reads is beside it ([`crate::consumer::ConsumerConfig`], [`crate::producer::ProducerConfig`], [`crate::admin::AdminConfig`]); here is
-//! how: every problem is reported at once, in Java's words; what all clients share is read once; a key that nobody knows is a warning, as in Java.
-//! Refused so far: every `security.protocol` but PLAINTEXT, and so all settings of TLS and SASL.
+//! how: whatever is given is held against the list in [`crate::properties`] first, so that every problem is reported at once, in Java's words, also of
+//! properties that change nothing here; what all clients share is read once; a key that nobody knows is a warning, as in Java. Refused so far: every `security.protocol` but PLAINTEXT, and so all settings of TLS and SASL.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
 use std::time::Duration;
 
 use crate::net::NetSettings;
+use crate::properties::{Client, Kind, Property, Status};
 use crate::security::Security;
 
 /// Longer times than this mean the same: never. It keeps arithmetic with deadlines in range.
 const LONGEST_MS: u64 = 100 * 365 * 24 * 3_600 * 1_000;
 
-/// Settings that mean nothing in plain text, also to Java's clients.
-const SECURITY_PREFIXES: &[&str] = &["ssl.", "sasl.", "security.providers"];
+/// Ends of names of interceptors that only look at records: to leave them out loses nothing but what they tell.
+const OBSERVERS: &[&str] = &[
+    "MonitoringProducerInterceptor",
+    "MonitoringConsumerInterceptor",
+    "TracingProducerInterceptor",
+    "TracingConsumerInterceptor",
+];
+
+/// The properties that a client is to be made with.
+#[derive(Clone, Copy, Debug)]
+pub struct Given<'a> {
+    /// By their names.
+    pub properties: &'a BTreeMap<String, String>,
+    /// The names under which a user wrote them, where these are others: `producer.override.acks`. Errors show them.
+    pub written: Option<&'a BTreeMap<String, String>>,
+}
+
+impl<'a> From<&'a BTreeMap<String, String>> for Given<'a> {
+    fn from(properties: &'a BTreeMap<String, String>) -> Self {
+        Self { properties, written: None }
+    }
+}
+
+/// What a user should know of the properties that a client was made with.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Remarks {
+    /// Keys that no client of Java's knows.
+    pub unknown: Vec<String>,
+    /// A sentence for each that changes nothing and was given by somebody who may count on it.
+    pub ignored: Vec<String>,
+}
 
 /// The properties of a client while they are read.
 pub(crate) struct Keys<'a> {
-    properties: &'a BTreeMap<String, String>,
-    seen: Vec<&'static str>,
+    client: Client,
+    given: Given<'a>,
+    /// Those that Java would not take either.
+    invalid: BTreeSet<&'a str>,
+    remarks: Remarks,
     problems: Vec<String>,
 }
 
 impl<'a> Keys<'a> {
-    pub(crate) fn new(properties: &'a BTreeMap<String, String>) -> Self {
-        Self { properties, seen: Vec::new(), problems: Vec::new() }
+    /// Holds what is given against the list.
+    pub(crate) fn new(client: Client, given: impl Into<Given<'a>>) -> Self {
+        let given = given.into();
+        let (invalid, remarks, problems) = (BTreeSet::new(), Remarks::default(), Vec::new());
+        let mut keys = Self { client, given, invalid, remarks, problems };
+        for (key, value) in given.properties {
+            let Some(property) = client.property(key) else {
+                keys.remarks.unknown.push(key.clone());
+                continue;
+            };
+            if let Some(problem) = property.refusal_as(keys.written(key), value) {
+                keys.problems.push(problem);
+                keys.invalid.insert(key);
+            } else if !property.is_default(value) {
+                keys.consider(property, value);
+            }
+        }
+        keys
     }
 
-    /// Reads what all clients share; returns it with the keys that nobody has asked for and that are not `unused` either, or every problem there was.
-    pub(crate) fn finish(mut self, unused: &[&str]) -> Result<(NetSettings, Vec<String>), String> {
+    /// What becomes of a property that says something else than its default.
+    fn consider(&mut self, property: &'static Property, value: &str) {
+        let watched = matches!(property.kind, Kind::Class | Kind::List) || property.name == "security.providers";
+        let refused = match (property.name, property.status) {
+            ("interceptor.classes", _) => {
+                value.split(',').any(|class| !OBSERVERS.iter().any(|observer| class.trim().ends_with(observer)))
+            }
+            (name, Status::Refused) => !self.is_of_security(name) || !self.is_plaintext(),
+            _ => false,
+        };
+        if refused {
+            self.refuse(property.name, value, property.note);
+            self.invalid.insert(property.name);
+        } else if property.status != Status::Supported && watched && !is_of_bytes(value) {
+            self.remarks.ignored.push(format!("`{}` has no effect: {}", self.written(property.name), property.note));
+        }
+    }
+
+    fn is_of_security(&self, name: &str) -> bool {
+        name.starts_with("ssl.") || name.starts_with("sasl.")
+    }
+
+    fn is_plaintext(&self) -> bool {
+        let protocol = self.given.properties.get("security.protocol");
+        protocol.is_none_or(|protocol| protocol.trim().eq_ignore_ascii_case("PLAINTEXT"))
+    }
+
+    /// The name under which the user knows a property.
+    fn written<'k>(&self, key: &'k str) -> &'k str
+    where
+        'a: 'k,
+    {
+        self.given.written.and_then(|written| written.get(key)).map_or(key, String::as_str)
+    }
+
+    /// Reads what all clients share; returns it with what there is to remark, or every problem there was.
+    pub(crate) fn finish(mut self) -> Result<(NetSettings, Remarks), String> {
         let bootstrap = self.bootstrap();
         let security = Security::read(&mut self);
         let net = NetSettings {
@@ -45,17 +129,15 @@ impl<'a> Keys<'a> {
         if !self.problems.is_empty() {
             return Err(self.problems.join("\n"));
         }
-        let known = |key: &String| {
-            let of_security = SECURITY_PREFIXES.iter().any(|prefix| key.starts_with(prefix));
-            of_security || self.seen.contains(&key.as_str()) || unused.contains(&key.as_str())
-        };
-        let unknown = self.properties.keys().filter(|key| !known(key)).cloned().collect();
-        Ok((net, unknown))
+        Ok((net, self.remarks))
     }
 
     pub(crate) fn text(&mut self, key: &'static str) -> Option<&'a str> {
-        self.seen.push(key);
-        self.properties.get(key).map(|value| value.trim()).filter(|value| !value.is_empty())
+        #[cfg(test)]
+        recorded::READ.with_borrow_mut(|read| read.insert((self.client, key)));
+        debug_assert!(self.client.property(key).is_some(), "{key} is in the list");
+        let value = self.given.properties.get(key).filter(|_| !self.invalid.contains(key))?;
+        Some(value.trim()).filter(|value| !value.is_empty())
     }
 
     /// Whether no problem was found so far.
@@ -64,7 +146,10 @@ impl<'a> Keys<'a> {
     }
 
     pub(crate) fn refuse(&mut self, key: &str, value: &str, why: &str) {
-        self.problems.push(format!("Invalid value {value} for configuration {key}: {why}"));
+        let is_secret = self.client.property(key).is_some_and(|property| property.kind == Kind::Password);
+        let value = if is_secret { "[hidden]" } else { value };
+        let problem = format!("Invalid value {value} for configuration {}: {why}", self.written(key));
+        self.problems.push(problem);
     }
 
     pub(crate) fn number<T: FromStr + PartialOrd + std::fmt::Display + Copy>(
@@ -117,7 +202,9 @@ impl<'a> Keys<'a> {
     fn bootstrap(&mut self) -> Vec<(String, u16)> {
         let key = "bootstrap.servers";
         let Some(text) = self.text(key) else {
-            self.problems.push(format!("Missing required configuration \"{key}\" which has no default value."));
+            if !self.invalid.contains(key) {
+                self.problems.push(format!("Missing required configuration \"{key}\" which has no default value."));
+            }
             return Vec::new();
         };
         let mut addresses = Vec::new();
@@ -134,6 +221,12 @@ impl<'a> Keys<'a> {
     }
 }
 
+/// Whether a value names Java's serialisers of bytes, which is what the clients here are made with anyway.
+fn is_of_bytes(value: &str) -> bool {
+    let name = value.trim().strip_prefix("org.apache.kafka.common.serialization.");
+    matches!(name, Some("ByteArraySerializer" | "ByteArrayDeserializer"))
+}
+
 /// `host:port`, `[v6]:port`, either with a protocol in front.
 fn address(url: &str) -> Option<(String, u16)> {
     let plain = url.rsplit_once("://").map_or(url, |(_, rest)| rest);
@@ -143,4 +236,105 @@ fn address(url: &str) -> Option<(String, u16)> {
         return None;
     }
     Some((host.to_owned(), port.parse().ok()?))
+}
+
+/// Which properties parsers have asked for: the list's word that a property is supported is held against it.
+#[cfg(test)]
+mod recorded {
+    use super::Client;
+    use std::cell::RefCell;
+    use std::collections::BTreeSet;
+
+    thread_local! {
+        pub(super) static READ: RefCell<BTreeSet<(Client, &'static str)>> = const { RefCell::new(BTreeSet::new()) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::admin::AdminConfig;
+    use crate::consumer::ConsumerConfig;
+    use crate::producer::ProducerConfig;
+
+    fn pairs(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+        pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+    }
+
+    /// What makes a parser read more. Whether a client can be made with it is no matter.
+    const WORLDS: &[&[(&str, &str)]] = &[
+        &[("bootstrap.servers", "h:1")],
+        &[("compression.type", "gzip")],
+        &[("compression.type", "lz4")],
+        &[("compression.type", "zstd")],
+        &[("group.id", "g"), ("group.protocol", "consumer")],
+        &[("transactional.id", "t")],
+        &[("security.protocol", "SSL")],
+        &[("security.protocol", "SASL_SSL"), ("sasl.mechanism", "PLAIN")],
+        &[("security.protocol", "SASL_SSL"), ("sasl.mechanism", "SCRAM-SHA-256")],
+        &[("security.protocol", "SASL_SSL"), ("sasl.mechanism", "OAUTHBEARER")],
+        &[("security.protocol", "SASL_SSL"), ("sasl.mechanism", "GSSAPI")],
+    ];
+
+    #[test]
+    fn what_is_supported_is_read_and_what_is_ignored_is_not() {
+        for world in WORLDS {
+            let properties = pairs(world);
+            let _ = ProducerConfig::parse(&properties);
+            let _ = ConsumerConfig::parse(&properties);
+            let _ = AdminConfig::parse(&properties);
+        }
+        let read = recorded::READ.with_borrow(Clone::clone);
+        let mut wrong = Vec::new();
+        for client in Client::ALL {
+            for property in client.properties() {
+                match (property.status, read.contains(&(client, property.name))) {
+                    (Status::Supported, false) => {
+                        wrong.push(format!("{} {} is never read", client.name(), property.name))
+                    }
+                    (Status::Ignored, true) => wrong.push(format!("{} {} is read", client.name(), property.name)),
+                    _ => {}
+                }
+            }
+        }
+        assert!(wrong.is_empty(), "mend the status in crates/kafka/src/properties, or WORLDS above: {wrong:#?}");
+    }
+
+    #[test]
+    fn problems_are_told_at_once_under_the_names_that_users_wrote() {
+        let properties = pairs(&[
+            ("bootstrap.servers", " "),
+            ("acks", "some"),
+            ("metrics.num.samples", "0"),
+            ("interceptor.classes", "a.MonitoringProducerInterceptor,a.Rewriting"),
+            ("linger.ms", "x"),
+            ("transaction.two.phase.commit.enable", "true"),
+        ]);
+        let written = pairs(&[("linger.ms", "producer.override.linger.ms")]);
+        let error = ProducerConfig::parse(Given { properties: &properties, written: Some(&written) }).unwrap_err();
+        expect_test::expect![[r#"
+            Invalid value some for configuration acks: String must be one of: all, -1, 0, 1
+            Configuration 'bootstrap.servers' must not be empty. Valid values include: any non-empty value
+            Invalid value a.MonitoringProducerInterceptor,a.Rewriting for configuration interceptor.classes: interceptors are Java classes and may change records; those that only observe (names ending in `MonitoringProducerInterceptor`, `MonitoringConsumerInterceptor`, `TracingProducerInterceptor`, `TracingConsumerInterceptor`) are left out with a warning
+            Invalid value x for configuration producer.override.linger.ms: Not a number of type LONG
+            Invalid value 0 for configuration metrics.num.samples: Value must be at least 1
+            Invalid value true for configuration transaction.two.phase.commit.enable: transactions of others (KIP-939) are not taken part in"#]].assert_eq(&error.to_string());
+    }
+
+    #[test]
+    fn what_has_no_effect_is_said_where_somebody_may_count_on_it() {
+        let properties = pairs(&[
+            ("bootstrap.servers", "h:1"),
+            ("interceptor.classes", "io.confluent.monitoring.clients.interceptor.MonitoringProducerInterceptor"),
+            ("key.serializer", "org.apache.kafka.common.serialization.ByteArraySerializer"),
+            ("value.serializer", "com.example.Mine"),
+            ("metrics.num.samples", "3"),
+            ("metric.reporters", "org.apache.kafka.common.metrics.JmxReporter"),
+            ("lingr.ms", "3"),
+        ]);
+        let remarks = ProducerConfig::parse(&properties).unwrap().remarks;
+        assert_eq!(remarks.unknown, ["lingr.ms"]);
+        let about: Vec<&str> = remarks.ignored.iter().map(|said| said.split(':').next().unwrap()).collect();
+        assert_eq!(about, ["`interceptor.classes` has no effect", "`value.serializer` has no effect"]);
+    }
 }

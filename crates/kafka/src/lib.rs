@@ -13,6 +13,7 @@ pub mod error;
 pub mod group;
 pub mod net;
 pub mod producer;
+pub mod properties;
 pub mod security;
 pub mod topic_log;
 pub mod wire;

@@ -2,42 +2,20 @@
 //!
 //! Every problem is reported at once, in Java's words. A key that nobody knows is a warning, as in Java: it is returned, and the caller logs it.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::assignor::Assignor;
 use super::{ConsumerError, Isolation, OffsetReset, Settings};
-use crate::config::Keys;
+use crate::config::{Given, Keys, Remarks};
 use crate::group::GroupConfig;
 use crate::net::NetSettings;
+use crate::properties::Client;
 
 /// The protocol type of consumers' groups.
 const PROTOCOL_TYPE: &str = "consumer";
 const PREFIX: &str = "org.apache.kafka.clients.consumer.";
 /// Strategies that Java knows and that are not spoken here. Beside one that is, they are left out: members agree on what all of them speak.
 const UNSPOKEN: [&str; 2] = ["StickyAssignor", "CooperativeStickyAssignor"];
-
-/// Keys that mean nothing to this client though they do to Java's: deserialisation and commits are the caller's, metrics the worker's.
-const UNUSED: &[&str] = &[
-    "auto.commit.interval.ms",
-    "auto.include.jmx.reporter",
-    "client.dns.lookup",
-    "client.rack",
-    "connections.max.idle.ms",
-    "enable.auto.commit",
-    "enable.metrics.push",
-    "interceptor.classes",
-    "key.deserializer",
-    "metadata.recovery.rebootstrap.trigger.ms",
-    "metadata.recovery.strategy",
-    "metric.reporters",
-    "metrics.num.samples",
-    "metrics.recording.level",
-    "metrics.sample.window.ms",
-    "receive.buffer.bytes",
-    "send.buffer.bytes",
-    "value.deserializer",
-];
 
 /// A consumer's configuration, parsed.
 #[derive(Clone, Debug)]
@@ -46,14 +24,14 @@ pub struct ConsumerConfig {
     pub settings: Settings,
     /// For connections.
     pub net: NetSettings,
-    /// Keys that nobody knows.
-    pub unknown: Vec<String>,
+    /// What users should know of what they gave.
+    pub remarks: Remarks,
 }
 
 impl ConsumerConfig {
     /// Reads Java's property names.
-    pub fn parse(properties: &BTreeMap<String, String>) -> Result<Self, ConsumerError> {
-        let mut keys = Keys::new(properties);
+    pub fn parse<'a>(properties: impl Into<Given<'a>>) -> Result<Self, ConsumerError> {
+        let mut keys = Keys::new(Client::Consumer, properties);
         let defaults = Settings::default();
         let mut settings = Settings {
             isolation: keys.choice(
@@ -99,8 +77,8 @@ impl ConsumerConfig {
         if !protocol.eq_ignore_ascii_case("classic") {
             keys.refuse("group.protocol", protocol, "this client speaks the classic protocol only");
         }
-        let (net, unknown) = keys.finish(UNUSED).map_err(ConsumerError::Config)?;
-        Ok(Self { settings, net, unknown })
+        let (net, remarks) = keys.finish().map_err(ConsumerError::Config)?;
+        Ok(Self { settings, net, remarks })
     }
 }
 
@@ -140,7 +118,7 @@ mod tests {
             ("group.id", "g"),
             ("max.poll.interval.ms", "1000"),
             ("isolation.level", "read_committed"),
-            ("auto.offset.reset", "EARLIEST"),
+            ("auto.offset.reset", "earliest"),
             ("max.poll.records", "7"),
             ("socket.connection.setup.timeout.max.ms", "15000"),
             ("key.deserializer", "x"),
@@ -161,7 +139,7 @@ mod tests {
         assert_eq!((settings.max_poll_records, settings.assignors), (7, vec![Assignor::Range]));
         let group = settings.group.unwrap();
         assert_eq!((group.group_id.as_str(), group.rebalance_timeout), ("g", Duration::from_secs(1)));
-        assert_eq!(config.unknown, ["consumer.typo"]);
+        assert_eq!(config.remarks.unknown, ["consumer.typo"]);
         assert!(parse(&[]).unwrap().settings.group.is_none());
     }
 
@@ -176,9 +154,9 @@ mod tests {
             ("security.protocol", "SSL"),
         ]);
         expect_test::expect![[r#"
-            Invalid value middle for configuration auto.offset.reset: String must be one of: latest, earliest, none
-            Invalid value -1 for configuration fetch.min.bytes: Value must be at least 0
+            Invalid value middle for configuration auto.offset.reset: Invalid value `middle` for configuration auto.offset.reset. The value must be either 'earliest', 'latest', 'none' or of the format 'by_duration:<PnDTnHnMn.nS.>'.
             Invalid value perhaps for configuration check.crcs: Expected value to be either true or false
+            Invalid value -1 for configuration fetch.min.bytes: Value must be at least 0
             Invalid value many for configuration max.poll.records: Not a number of type INT
             Invalid value nowhere for configuration bootstrap.servers: expected host:port
             Invalid value SSL for configuration security.protocol: this client speaks PLAINTEXT only"#]]

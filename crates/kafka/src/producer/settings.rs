@@ -1,33 +1,12 @@
 //! What a producer's decisions depend on, from Java's property names, with Java's defaults.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::ProducerError;
 use crate::batch::Compression;
-use crate::config::Keys;
+use crate::config::{Given, Keys, Remarks};
 use crate::net::NetSettings;
-
-/// Keys that mean nothing to this client though they do to Java's.
-const UNUSED: &[&str] = &[
-    "auto.include.jmx.reporter",
-    "client.dns.lookup",
-    "connections.max.idle.ms",
-    "enable.metrics.push",
-    "interceptor.classes",
-    "key.serializer",
-    "metadata.max.idle.ms",
-    "metadata.recovery.rebootstrap.trigger.ms",
-    "metadata.recovery.strategy",
-    "metric.reporters",
-    "metrics.num.samples",
-    "metrics.recording.level",
-    "metrics.sample.window.ms",
-    "partitioner.availability.timeout.ms",
-    "receive.buffer.bytes",
-    "send.buffer.bytes",
-    "value.serializer",
-];
+use crate::properties::Client;
 
 /// How many batches of a producer a broker recognises.
 const MAX_IN_FLIGHT: usize = 5;
@@ -119,14 +98,14 @@ pub struct ProducerConfig {
     pub settings: Settings,
     /// For connections.
     pub net: NetSettings,
-    /// Keys that nobody knows.
-    pub unknown: Vec<String>,
+    /// What users should know of what they gave.
+    pub remarks: Remarks,
 }
 
 impl ProducerConfig {
     /// Reads Java's property names. Every problem is reported at once.
-    pub fn parse(properties: &BTreeMap<String, String>) -> Result<Self, ProducerError> {
-        let mut keys = Keys::new(properties);
+    pub fn parse<'a>(properties: impl Into<Given<'a>>) -> Result<Self, ProducerError> {
+        let mut keys = Keys::new(Client::Producer, properties);
         let defaults = Settings::default();
         let bytes = |n: i32| n.unsigned_abs() as usize;
         let acks = keys.choice("acks", -1, &[("all", -1), ("-1", -1), ("1", 1), ("0", 1)]);
@@ -221,8 +200,8 @@ impl ProducerConfig {
             adaptive: keys.flag("partitioner.adaptive.partitioning.enable", defaults.adaptive),
             seed: defaults.seed,
         };
-        let (net, unknown) = keys.finish(UNUSED).map_err(ProducerError::Config)?;
-        Ok(Self { settings, net, unknown })
+        let (net, remarks) = keys.finish().map_err(ProducerError::Config)?;
+        Ok(Self { settings, net, remarks })
     }
 }
 
@@ -250,7 +229,7 @@ mod tests {
         let settings = config.settings;
         assert_eq!((settings.acks, settings.idempotent, settings.max_in_flight), (1, false, 1));
         assert_eq!((settings.compression, settings.compression_level), (Compression::Zstd, Some(3)));
-        assert_eq!(config.unknown, ["producer.typo"]);
+        assert_eq!(config.remarks.unknown, ["producer.typo"]);
         assert!(parse(&[]).unwrap().settings.idempotent);
     }
 
@@ -266,10 +245,10 @@ mod tests {
             ("partitioner.class", "com.example.Mine"),
         ]);
         expect_test::expect![[r#"
+            Invalid value x for configuration linger.ms: Not a number of type LONG
+            Invalid value t for configuration transactional.id: this client does not speak transactions yet
             Invalid value 1 for configuration acks: Must set acks to all in order to use the idempotent producer.
             Invalid value 0 for configuration retries: Must set retries to non-zero when using the idempotent producer.
-            Invalid value t for configuration transactional.id: this client does not speak transactions yet
-            Invalid value x for configuration linger.ms: Not a number of type INT
             Invalid value 1000 for configuration delivery.timeout.ms: should be equal to or larger than linger.ms + request.timeout.ms
             Invalid value com.example.Mine for configuration partitioner.class: only Java's default and its RoundRobinPartitioner are known"#]]
         .assert_eq(&error.unwrap_err().to_string());

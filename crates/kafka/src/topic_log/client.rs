@@ -10,6 +10,7 @@ use futures::future::BoxFuture;
 
 use super::{Creation, LogClient, LogClientError, LogRecord, NewTopic};
 use crate::admin::{Admin, AdminConfig, AdminError};
+use crate::config::Remarks;
 use crate::error::code;
 use crate::producer::{Destination, ProduceBatch, Producer, ProducerConfig, ProducerError, Ticket};
 
@@ -50,6 +51,7 @@ impl KafkaLogClient {
             retry_backoff: settings.retry_backoff,
             retry_backoff_max: settings.retry_backoff_max,
             net: config.net.clone(),
+            remarks: Remarks::default(),
         };
         Ok(Self { admin: Admin::new(admin), producer: Producer::new(config), next: tokio::sync::Mutex::new(0) })
     }

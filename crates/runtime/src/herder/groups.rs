@@ -24,8 +24,8 @@ impl KafkaSinkGroups {
 
     fn admin(&self, connector: &Props) -> Result<Admin, GroupError> {
         let name = connector.get("name").map_or("", String::as_str);
-        let props = ClientProps { worker: &self.worker, connector }.offsets_admin(name);
-        Ok(Admin::new(AdminConfig::parse(&props).map_err(failure)?))
+        let settings = ClientProps { worker: &self.worker, connector }.offsets_admin(name);
+        Ok(Admin::new(AdminConfig::parse(&settings).map_err(failure)?))
     }
 }
 

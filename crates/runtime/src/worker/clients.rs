@@ -8,6 +8,7 @@ use crate::pipeline::topics::TopicAdmin;
 use crate::unit::TaskId;
 use kurier_api::ConnectError;
 use kurier_api::config::Props;
+use kurier_kafka::config::Given;
 use kurier_kafka::consumer::Consumer;
 
 /// Makes Kafka clients from properties. The clients live on the tokio runtime that they are made in.
@@ -16,19 +17,34 @@ pub trait Clients: Send + Sync {
     ///
     /// # Errors
     /// `ConfigException` for properties that a producer cannot be made with.
-    fn outlet(&self, props: &Props) -> Result<Box<dyn Outlet>, ConnectError>;
+    fn outlet(&self, settings: &ClientSettings) -> Result<Box<dyn Outlet>, ConnectError>;
 
     /// What finds and creates topics.
     ///
     /// # Errors
     /// `ConfigException` for properties that it cannot be made with.
-    fn topic_admin(&self, props: &Props) -> Result<Box<dyn TopicAdmin>, ConnectError>;
+    fn topic_admin(&self, settings: &ClientSettings) -> Result<Box<dyn TopicAdmin>, ConnectError>;
 
     /// A consumer that reads nothing yet.
     ///
     /// # Errors
     /// `ConfigException` for properties that a consumer cannot be made with.
-    fn consumer(&self, props: &Props) -> Result<Consumer, ConnectError>;
+    fn consumer(&self, settings: &ClientSettings) -> Result<Consumer, ConnectError>;
+}
+
+/// The properties of one client.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ClientSettings {
+    /// By the client's own names.
+    pub props: Props,
+    /// The names under which the worker or the connector has them, where these are others.
+    pub written: Props,
+}
+
+impl<'a> From<&'a ClientSettings> for Given<'a> {
+    fn from(settings: &'a ClientSettings) -> Self {
+        Self { properties: &settings.props, written: Some(&settings.written) }
+    }
 }
 
 const MAX_LONG: &str = "9223372036854775807";
@@ -45,17 +61,17 @@ pub struct ClientProps<'a> {
 
 impl ClientProps<'_> {
     /// For the producer of a source task.
-    pub fn source_producer(&self, task: &TaskId) -> Props {
+    pub fn source_producer(&self, task: &TaskId) -> ClientSettings {
         self.producer(&format!("connector-producer-{task}"))
     }
 
     /// For the producer of a sink task's dead letter queue.
-    pub fn dead_letter_producer(&self, task: &TaskId) -> Props {
+    pub fn dead_letter_producer(&self, task: &TaskId) -> ClientSettings {
         self.producer(&format!("connector-dlq-producer-{task}"))
     }
 
     /// For the consumer of a sink task. The group is `connect-<connector>` unless the connector overrides it.
-    pub fn sink_consumer(&self, task: &TaskId) -> Props {
+    pub fn sink_consumer(&self, task: &TaskId) -> ClientSettings {
         let mut props = self.with_bootstrap();
         props.extend(pairs(&[
             ("client.id", &format!("connector-consumer-{task}")),
@@ -63,26 +79,25 @@ impl ClientProps<'_> {
             ("enable.auto.commit", "false"),
             ("auto.offset.reset", "earliest"),
         ]));
-        self.add(&mut props, "consumer.");
-        props
+        self.add(props, "consumer.")
     }
 
     /// For the admin client of a source task that creates topics.
-    pub fn task_admin(&self, task: &TaskId) -> Props {
+    pub fn task_admin(&self, task: &TaskId) -> ClientSettings {
         self.admin(&format!("connector-adminclient-{task}"))
     }
 
     /// For the admin client that creates a dead letter queue.
-    pub fn dead_letter_admin(&self, task: &TaskId) -> Props {
+    pub fn dead_letter_admin(&self, task: &TaskId) -> ClientSettings {
         self.admin(&format!("connector-dlq-adminclient-{task}"))
     }
 
     /// For the admin client with which the worker reads and changes the offsets of a sink.
-    pub fn offsets_admin(&self, connector: &str) -> Props {
+    pub fn offsets_admin(&self, connector: &str) -> ClientSettings {
         self.admin(&format!("connector-worker-adminclient-{connector}"))
     }
 
-    fn producer(&self, client_id: &str) -> Props {
+    fn producer(&self, client_id: &str) -> ClientSettings {
         let mut props = self.with_bootstrap();
         props.extend(pairs(&[
             ("client.id", client_id),
@@ -90,11 +105,10 @@ impl ClientProps<'_> {
             ("acks", "all"),
             ("delivery.timeout.ms", MAX_INT),
         ]));
-        self.add(&mut props, "producer.");
-        props
+        self.add(props, "producer.")
     }
 
-    fn admin(&self, client_id: &str) -> Props {
+    fn admin(&self, client_id: &str) -> ClientSettings {
         let passed = |key: &String| {
             !["producer.", "consumer.", "admin."].iter().any(|prefix| key.starts_with(prefix)) && key != "client.id"
         };
@@ -106,8 +120,7 @@ impl ClientProps<'_> {
             .collect();
         props.extend(self.with_bootstrap());
         props.insert("client.id".to_owned(), client_id.to_owned());
-        self.add(&mut props, "admin.");
-        props
+        self.add(props, "admin.")
     }
 
     fn with_bootstrap(&self) -> Props {
@@ -116,12 +129,16 @@ impl ClientProps<'_> {
     }
 
     /// Adds what the worker gives this kind of client, then what the connector overrides.
-    fn add(&self, props: &mut Props, prefix: &str) {
+    fn add(&self, mut props: Props, prefix: &str) -> ClientSettings {
+        let mut written = Props::new();
         for (settings, prefix) in [(self.worker, prefix.to_owned()), (self.connector, format!("{prefix}override."))] {
-            let own =
-                settings.range(prefix.clone()..).map_while(|(key, value)| Some((key.strip_prefix(&prefix)?, value)));
-            props.extend(own.map(|(key, value)| (key.to_owned(), value.clone())));
+            for (name, value) in settings.range(prefix.clone()..).take_while(|(name, _)| name.starts_with(&prefix)) {
+                let key = &name[prefix.len()..];
+                props.insert(key.to_owned(), value.clone());
+                written.insert(key.to_owned(), name.clone());
+            }
         }
+        ClientSettings { props, written }
     }
 }
 
@@ -134,8 +151,8 @@ mod tests {
     use super::*;
     use expect_test::expect;
 
-    fn shown(props: &Props) -> String {
-        props.iter().map(|(key, value)| format!("{key}={value}\n")).collect()
+    fn shown(settings: &ClientSettings) -> String {
+        settings.props.iter().map(|(key, value)| format!("{key}={value}\n")).collect()
     }
 
     #[test]
@@ -168,6 +185,11 @@ mod tests {
             max.block.ms=9223372036854775807
         "#]]
         .assert_eq(&shown(&clients.source_producer(&task)));
+        let written = clients.source_producer(&task).written;
+        assert_eq!(
+            written,
+            pairs(&[("acks", "producer.acks"), ("linger.ms", "producer.override.linger.ms")]).into_iter().collect()
+        );
         expect![[r#"
             auto.offset.reset=earliest
             bootstrap.servers=k:1

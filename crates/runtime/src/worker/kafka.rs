@@ -1,16 +1,20 @@
 //! Kafka clients over TCP, for the tasks of this worker.
 #![expect(clippy::disallowed_methods, reason = "driver: waits for acknowledgements by the clock")]
 
-use super::clients::Clients;
+use super::clients::{ClientSettings, Clients};
 use crate::pipeline::outlet::{Acknowledgement, Outlet, ProduceBatch};
 use crate::pipeline::topics::{TopicAdmin, TopicSettings};
 use async_trait::async_trait;
-use kurier_api::config::Props;
+use kurier_api::config::closest;
 use kurier_api::{ConnectError, NextStep, TopicPartition};
 use kurier_kafka::admin::{Admin, AdminConfig, AdminError};
+use kurier_kafka::config::Remarks;
 use kurier_kafka::consumer::{Consumer, ConsumerConfig};
 use kurier_kafka::producer::{Delivery, Producer, ProducerConfig};
+use kurier_kafka::properties::Client;
 use kurier_kafka::topic_log::{Creation, NewTopic};
+use parking_lot::Mutex;
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 /// Makes clients that speak to a cluster.
@@ -18,19 +22,21 @@ use std::time::{Duration, Instant};
 pub struct KafkaClients;
 
 impl Clients for KafkaClients {
-    fn outlet(&self, props: &Props) -> Result<Box<dyn Outlet>, ConnectError> {
-        let config = ProducerConfig::parse(props).map_err(config_error)?;
-        warn_unknown("producer", props, &config.unknown);
+    fn outlet(&self, settings: &ClientSettings) -> Result<Box<dyn Outlet>, ConnectError> {
+        let config = ProducerConfig::parse(settings).map_err(config_error)?;
+        remark(Client::Producer, settings, &config.remarks);
         Ok(Box::new(KafkaOutlet(Producer::new(config))))
     }
 
-    fn topic_admin(&self, props: &Props) -> Result<Box<dyn TopicAdmin>, ConnectError> {
-        Ok(Box::new(KafkaTopics(Admin::new(AdminConfig::parse(props).map_err(config_error)?))))
+    fn topic_admin(&self, settings: &ClientSettings) -> Result<Box<dyn TopicAdmin>, ConnectError> {
+        let config = AdminConfig::parse(settings).map_err(config_error)?;
+        remark(Client::Admin, settings, &config.remarks);
+        Ok(Box::new(KafkaTopics(Admin::new(config))))
     }
 
-    fn consumer(&self, props: &Props) -> Result<Consumer, ConnectError> {
-        let config = ConsumerConfig::parse(props).map_err(config_error)?;
-        warn_unknown("consumer", props, &config.unknown);
+    fn consumer(&self, settings: &ClientSettings) -> Result<Consumer, ConnectError> {
+        let config = ConsumerConfig::parse(settings).map_err(config_error)?;
+        remark(Client::Consumer, settings, &config.remarks);
         Ok(Consumer::new(config))
     }
 }
@@ -39,12 +45,34 @@ fn config_error(error: impl std::fmt::Display) -> ConnectError {
     ConnectError::config(error.to_string())
 }
 
-/// As Java: a key that nobody knows is worth a warning.
-fn warn_unknown(client: &str, props: &Props, unknown: &[String]) {
-    if !unknown.is_empty() {
-        let id = props.get("client.id").map_or("", String::as_str);
-        tracing::warn!("{client} {id}: these settings are not known: {}", unknown.join(", "));
+/// So many remarks are remembered, so that each is made once; whoever has more of them has read enough.
+const MOST_REMARKS: usize = 1_000;
+
+/// Remarks that were made already: connectors have many tasks, and tasks start again.
+static MADE: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+
+/// As Java: what a client does not know is worth a warning; and so is what it knows and leaves alone.
+fn remark(client: Client, settings: &ClientSettings, remarks: &Remarks) {
+    let mut made = MADE.lock();
+    for said in sentences(client, settings, remarks) {
+        if made.len() < MOST_REMARKS && made.insert(said.clone()) {
+            tracing::warn!("{said}");
+        }
     }
+}
+
+/// What is to be said. Admin clients get all of a worker's settings: there, only those that were written for clients count.
+fn sentences(client: Client, settings: &ClientSettings, remarks: &Remarks) -> Vec<String> {
+    let unknown = remarks.unknown.iter().filter(|key| client != Client::Admin || settings.written.contains_key(*key));
+    let unknown = unknown.map(|key| {
+        let known = client.properties().map(|property| property.name);
+        let meant = closest(key, known.filter(|name| !settings.props.contains_key(*name)));
+        let meant = meant.map(|meant| format!("; did you mean `{meant}`?")).unwrap_or_default();
+        let name = settings.written.get(key).unwrap_or(key);
+        format!("`{name}` is not a property of Kafka's {} client{meant}", client.name())
+    });
+    let ignored = remarks.ignored.iter().filter(|_| client != Client::Admin).cloned();
+    unknown.chain(ignored).collect()
 }
 
 struct KafkaOutlet(Producer);
@@ -105,4 +133,43 @@ fn admin_error(error: AdminError) -> ConnectError {
     };
     let connect = ConnectError::connect(error.to_string());
     if retriable { connect.with_next_step(NextStep::Retry) } else { connect }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kurier_api::config::Props;
+
+    #[test]
+    fn unknown_properties_are_named_as_they_were_written() {
+        let props = |pairs: &[(&str, &str)]| {
+            pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect::<Props>()
+        };
+        let settings = ClientSettings {
+            props: props(&[("bootstrap.servers", "h:1"), ("linger.sm", "1"), ("key.converter", "x")]),
+            written: props(&[("linger.sm", "producer.override.linger.sm")]),
+        };
+        let producer = ProducerConfig::parse(&settings).unwrap().remarks;
+        assert_eq!(
+            sentences(Client::Producer, &settings, &producer),
+            [
+                "`key.converter` is not a property of Kafka's producer client",
+                "`producer.override.linger.sm` is not a property of Kafka's producer client; did you mean `linger.ms`?"
+            ]
+        );
+        let admin = AdminConfig::parse(&settings).unwrap().remarks;
+        assert_eq!(
+            sentences(Client::Admin, &settings, &admin),
+            ["`producer.override.linger.sm` is not a property of Kafka's admin client"]
+        );
+        let wrong = ClientSettings {
+            props: props(&[("bootstrap.servers", "h:1"), ("linger.ms", "x")]),
+            written: props(&[("linger.ms", "producer.linger.ms")]),
+        };
+        let error = ProducerConfig::parse(&wrong).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "Invalid value x for configuration producer.linger.ms: Not a number of type LONG"
+        );
+    }
 }

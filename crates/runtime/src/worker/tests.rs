@@ -103,15 +103,15 @@ impl Outlet for NoKafka {
 }
 
 impl clients::Clients for NoKafka {
-    fn outlet(&self, _props: &Props) -> Result<Box<dyn Outlet>, ConnectError> {
+    fn outlet(&self, _: &clients::ClientSettings) -> Result<Box<dyn Outlet>, ConnectError> {
         Ok(Box::new(NoKafka))
     }
 
-    fn topic_admin(&self, _props: &Props) -> Result<Box<dyn TopicAdmin>, ConnectError> {
+    fn topic_admin(&self, _: &clients::ClientSettings) -> Result<Box<dyn TopicAdmin>, ConnectError> {
         Err(ConnectError::connect("no Kafka here"))
     }
 
-    fn consumer(&self, _props: &Props) -> Result<Consumer, ConnectError> {
+    fn consumer(&self, _: &clients::ClientSettings) -> Result<Consumer, ConnectError> {
         Err(ConnectError::connect("no Kafka here"))
     }
 }
