@@ -1,8 +1,11 @@
 //! Who a client is and whom it trusts: `security.protocol` and what belongs to it.
 //!
-//! [`tls`] is the encryption, `ssl.*`; authentication by SASL comes after it on the same connection. Settings that mean nothing under the chosen
+//! [`tls`] is the encryption, `ssl.*`; authentication by [`sasl`] comes after it on the same connection. Settings that mean nothing under the chosen
 //! protocol are not looked at, as in Java. Nothing in here shows a secret: not in `Debug`, not in an error.
 
+pub mod jaas;
+pub mod sasl;
+pub mod secret;
 pub mod tls;
 
 use crate::config::Keys;
