@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use kafka_protocol::messages::ResponseKind;
 use tokio::sync::oneshot;
@@ -68,7 +68,9 @@ impl Core for Consuming {
 }
 
 impl Shared {
-    pub(super) fn start(settings: Settings, transport: Arc<dyn Transport>) -> Self {
+    pub(super) fn start(mut settings: Settings, transport: Arc<dyn Transport>) -> Self {
+        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        settings.wall_origin_ms = i64::try_from(wall.as_millis()).unwrap_or(i64::MAX);
         let core = Consuming { core: ConsumerCore::new(settings), calls: HashMap::new(), next_call: 0 };
         Self(Driver::start(core, transport))
     }

@@ -36,6 +36,7 @@ pub mod core;
 mod driver;
 mod fetched;
 mod properties;
+mod reset;
 mod settings;
 mod types;
 
@@ -44,8 +45,9 @@ pub use assignor::{Assignor, Subscriber};
 pub use client::Consumer;
 pub use fetched::{FetchedBatch, OpenBatch, OpenIter, Polled};
 pub use properties::ConsumerConfig;
+pub use reset::OffsetReset;
 pub use settings::Settings;
 pub use types::{
-    ConsumerError, Isolation, OffsetAndMetadata, OffsetAndTimestamp, OffsetReset, OffsetSpec, Offsets, RebalanceEvent,
-    Subscription, TopicFilter, TopicPartition,
+    ConsumerError, Isolation, OffsetAndMetadata, OffsetAndTimestamp, OffsetSpec, Offsets, RebalanceEvent, Subscription,
+    TopicFilter, TopicPartition,
 };

@@ -39,11 +39,7 @@ impl ConsumerConfig {
                 defaults.isolation,
                 &[("read_uncommitted", Isolation::ReadUncommitted), ("read_committed", Isolation::ReadCommitted)],
             ),
-            offset_reset: keys.choice(
-                "auto.offset.reset",
-                defaults.offset_reset,
-                &[("latest", OffsetReset::Latest), ("earliest", OffsetReset::Earliest), ("none", OffsetReset::None)],
-            ),
+            offset_reset: offset_reset(&mut keys),
             fetch_min_bytes: keys.number("fetch.min.bytes", defaults.fetch_min_bytes, 0),
             fetch_max_bytes: keys.number("fetch.max.bytes", defaults.fetch_max_bytes, 0),
             fetch_max_wait: keys.millis("fetch.max.wait.ms", defaults.fetch_max_wait),
@@ -59,7 +55,9 @@ impl ConsumerConfig {
             allow_auto_create_topics: keys.flag("allow.auto.create.topics", defaults.allow_auto_create_topics),
             exclude_internal_topics: keys.flag("exclude.internal.topics", defaults.exclude_internal_topics),
             assignors: assignors(&mut keys),
+            client_rack: keys.text("client.rack").unwrap_or_default().to_owned(),
             group: None,
+            ..defaults
         };
         let group = GroupConfig {
             group_id: keys.text("group.id").unwrap_or_default().to_owned(),
@@ -80,6 +78,15 @@ impl ConsumerConfig {
         let (net, remarks) = keys.finish().map_err(ConsumerError::Config)?;
         Ok(Self { settings, net, remarks })
     }
+}
+
+fn offset_reset(keys: &mut Keys<'_>) -> OffsetReset {
+    let key = "auto.offset.reset";
+    let Some(text) = keys.text(key) else { return OffsetReset::default() };
+    OffsetReset::parse(text).unwrap_or_else(|why| {
+        keys.refuse(key, text, &why);
+        OffsetReset::default()
+    })
 }
 
 fn assignors(keys: &mut Keys<'_>) -> Vec<Assignor> {

@@ -41,6 +41,10 @@ pub struct Settings {
     pub exclude_internal_topics: bool,
     /// `partition.assignment.strategy`, in order of preference.
     pub assignors: Vec<Assignor>,
+    /// `client.rack`: a replica in the same one may be read from instead of the leader (KIP-392).
+    pub client_rack: String,
+    /// Milliseconds since 1970 when the core's time was zero, for `auto.offset.reset=by_duration`.
+    pub wall_origin_ms: i64,
     /// The group, if there is a `group.id`.
     pub group: Option<GroupConfig>,
 }
@@ -64,6 +68,8 @@ impl Default for Settings {
             allow_auto_create_topics: true,
             exclude_internal_topics: true,
             assignors: vec![Assignor::Range],
+            client_rack: String::new(),
+            wall_origin_ms: 0,
             group: None,
         }
     }

@@ -122,18 +122,6 @@ impl Isolation {
     }
 }
 
-/// Where to begin without a position: `auto.offset.reset`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub enum OffsetReset {
-    /// At the first record.
-    Earliest,
-    /// Behind the last record.
-    #[default]
-    Latest,
-    /// Nowhere: an error.
-    None,
-}
-
 /// A place in a partition to ask the broker for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OffsetSpec {
@@ -172,6 +160,16 @@ pub enum ConsumerError {
         partition: TopicPartition,
         /// The position.
         offset: i64,
+    },
+    /// The log was cut behind the position, and `auto.offset.reset=none` (KIP-320).
+    #[error("Truncated partitions detected with divergent offsets {{{}}}", divergence(.partition, .diverging.as_ref()))]
+    LogTruncation {
+        /// The partition.
+        partition: TopicPartition,
+        /// The position.
+        offset: i64,
+        /// Where the log of the leader parts from the one that was read, if it can say so.
+        diverging: Option<OffsetAndMetadata>,
     },
     /// The broker does not let us read these.
     #[error("Not authorized to access topics: [{}]", .0.join(", "))]
@@ -249,4 +247,11 @@ pub enum ConsumerError {
 fn list(partitions: &[TopicPartition]) -> String {
     let names: Vec<String> = partitions.iter().map(ToString::to_string).collect();
     format!("[{}]", names.join(", "))
+}
+
+fn divergence(partition: &TopicPartition, diverging: Option<&OffsetAndMetadata>) -> String {
+    diverging.map_or_else(String::new, |at| {
+        let epoch = at.leader_epoch.map_or_else(|| "null".to_owned(), |epoch| epoch.to_string());
+        format!("{partition}=OffsetAndMetadata{{offset={}, leaderEpoch={epoch}, metadata=''}}", at.offset)
+    })
 }

@@ -74,10 +74,11 @@ impl NetSettings {
 }
 
 /// The highest version whose fields the core fills and reads, and the lowest.
-fn versions(api: ApiKey) -> (i16, i16) {
+fn versions(api: ApiKey, request: &RequestKind) -> (i16, i16) {
     let all = api.valid_versions();
     match api {
         // From version 13 on topics have ids instead of names.
+        ApiKey::Fetch if has_topic_ids(request) => (all.min, all.max),
         ApiKey::Fetch | ApiKey::Produce => (all.min, 12),
         ApiKey::OffsetCommit => (all.min, 9),
         // From version 4 on it is brokers that ask.
@@ -89,6 +90,18 @@ fn versions(api: ApiKey) -> (i16, i16) {
         ApiKey::FindCoordinator => (4, 6),
         _ => (all.min, all.max),
     }
+}
+
+/// Whether a fetch can name all its topics by id.
+fn has_topic_ids(request: &RequestKind) -> bool {
+    let RequestKind::Fetch(fetch) = request else { return false };
+    fetch.topics.iter().all(|topic| !topic.topic_id.is_nil())
+        && fetch.forgotten_topics_data.iter().all(|topic| !topic.topic_id.is_nil())
+}
+
+/// Whether a request may wait at the broker for records. The end of a fetch session does not.
+fn waits_for_records(request: &RequestKind) -> bool {
+    matches!(request, RequestKind::Fetch(fetch) if fetch.session_epoch >= 0 || !fetch.topics.is_empty())
 }
 
 macro_rules! api_keys {
@@ -106,13 +119,13 @@ fn api_key(request: &RequestKind) -> Option<ApiKey> {
         ApiVersions, Metadata, Fetch, ListOffsets, OffsetFetch, OffsetCommit, FindCoordinator, JoinGroup, SyncGroup, Heartbeat, LeaveGroup,
         Produce, InitProducerId, AddPartitionsToTxn, AddOffsetsToTxn, TxnOffsetCommit, EndTxn, CreateTopics, DeleteTopics, CreatePartitions,
         DescribeConfigs, IncrementalAlterConfigs, DeleteRecords, DescribeCluster, DescribeGroups, ListGroups, DeleteGroups, OffsetDelete,
-        DescribeAcls, CreateAcls, DeleteAcls)
+        DescribeAcls, CreateAcls, DeleteAcls, OffsetForLeaderEpoch)
 }
 
 /// The kind of a request, with the lowest and the highest version that clients send it in; none where they do not. For transports without sockets.
 pub fn spoken(request: &RequestKind) -> Option<(ApiKey, i16, i16)> {
     let api = api_key(request)?;
-    let (min, max) = versions(api);
+    let (min, max) = versions(api, request);
     Some((api, min, max))
 }
 
@@ -215,7 +228,7 @@ impl Inner {
         let brokers = self.brokers.lock();
         match to {
             Target::Node(node) => {
-                let slot = if matches!(request, RequestKind::Fetch(_)) { Slot::Fetch } else { Slot::Node };
+                let slot = if waits_for_records(request) { Slot::Fetch } else { Slot::Node };
                 (slot(*node), brokers.get(node).cloned().into_iter().collect())
             }
             Target::Coordinator(coordinator) => {
@@ -442,7 +455,7 @@ impl Connection {
         highest: Option<i16>,
     ) -> Result<ResponseKind, CallError> {
         let api = api_key(request).ok_or(CallError::Unknown)?;
-        let (min, max) = versions(api);
+        let (min, max) = versions(api, request);
         let (broker_min, broker_max) = self.versions.get(&(api as i16)).copied().ok_or(CallError::Unsupported(api))?;
         let version = max.min(broker_max).min(highest.unwrap_or(i16::MAX));
         if version < min.max(broker_min) {

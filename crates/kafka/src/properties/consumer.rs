@@ -6,11 +6,11 @@ use super::table::*;
 pub(super) const KEYS: &[Property] = table! {
     "allow.auto.create.topics" Boolean "true" Medium Any => Supported "";
     "auto.commit.interval.ms" Int "5000" Low AtLeast(0) => Ignored "the worker commits, every `offset.flush.interval.ms`";
-    "auto.offset.reset" Text "latest" Medium OffsetReset => Supported "`by_duration` is refused";
+    "auto.offset.reset" Text "latest" Medium OffsetReset => Supported "";
     "bootstrap.servers" List REQUIRED High Filled => Supported "";
     "check.crcs" Boolean "true" Low Any => Supported "";
     "client.id" Text "" Low Any => Supported "";
-    "client.rack" Text "" Low Any => Ignored "records are fetched from leaders";
+    "client.rack" Text "" Low Any => Supported "";
     "connections.max.idle.ms" Long "540000" Medium Any => Ignored "connections are kept; one that the broker has closed is opened again when it is needed";
     "default.api.timeout.ms" Int "60000" Medium AtLeast(0) => Supported "";
     "enable.auto.commit" Boolean "true" Medium Any => Ignored "the worker commits, whatever is said here";

@@ -14,7 +14,6 @@ mod table;
 
 pub use page::page;
 pub use rule::Rule;
-#[allow(unused_imports, reason = "for the parser of by_duration")]
 pub(crate) use rule::iso_nanos;
 
 /// Which of Java's clients.

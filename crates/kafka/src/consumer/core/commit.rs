@@ -298,6 +298,7 @@ impl ConsumerCore {
                         && state.position == Position::Committed
                     {
                         state.move_to(Position::At(offset.offset));
+                        state.epoch = offset.leader_epoch;
                         effects.push(Effect::Wake);
                     }
                     for call in self.committed_calls.values_mut() {
@@ -307,7 +308,7 @@ impl ConsumerCore {
                     }
                 }
                 Committed::Nothing => {
-                    let reset = self.reset_position();
+                    let reset = self.reset_position(now);
                     if let Some(state) = self.partitions.get_mut(partition)
                         && state.position == Position::Committed
                     {

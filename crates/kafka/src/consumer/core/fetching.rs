@@ -8,11 +8,13 @@ use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic, Forgot
 use kafka_protocol::messages::fetch_response::PartitionData;
 use kafka_protocol::messages::{BrokerId, FetchRequest, RequestKind, ResponseKind, TopicName};
 use kafka_protocol::protocol::StrBytes;
+use uuid::Uuid;
 
-use super::partition::{Arrival, Position};
+use super::partition::{Arrival, Partition, Position};
 use super::session::{Session, Wanted};
+use super::validation::Doubt;
 use super::{ConsumerCore, Effect, PREFETCH_BYTES, Pending, Target};
-use crate::consumer::{ConsumerError, FetchedBatch, Isolation, OffsetReset, TopicPartition};
+use crate::consumer::{ConsumerError, FetchedBatch, Isolation, TopicPartition};
 use crate::group::Unanswered;
 
 /// Replica id of a consumer.
@@ -25,6 +27,14 @@ pub(super) struct Node {
     session: Session,
     failures: u32,
     pub(super) retry_at: Duration,
+}
+
+/// A place that a fetch asks for.
+#[derive(Debug)]
+pub(super) struct Fetching {
+    partition: TopicPartition,
+    topic_id: Uuid,
+    offset: i64,
 }
 
 impl ConsumerCore {
@@ -66,35 +76,65 @@ impl ConsumerCore {
 
     /// Sends a fetch to every broker that has none under way and all of whose partitions can be asked for.
     pub(super) fn send_fetches(&mut self, now: Duration, effects: &mut Vec<Effect>) {
-        if self.partitions.is_empty() || self.buffered >= PREFETCH_BYTES || self.is_revoking() {
+        if self.partitions.is_empty() || self.is_revoking() {
+            return;
+        }
+        // What is paused waits for the application, and nothing more of it comes; it must not keep the rest from being read.
+        let idle = self.partitions.values().filter(|state| state.paused).map(Partition::buffered).sum();
+        if self.buffered.saturating_sub(idle) >= PREFETCH_BYTES {
             return;
         }
         let limit = self.settings.max_partition_fetch_bytes.unsigned_abs() as usize;
         let mut by_node: BTreeMap<i32, Option<Vec<Wanted>>> = BTreeMap::new();
+        let mut doubts: BTreeMap<i32, Vec<Doubt>> = BTreeMap::new();
         let mut leaderless = false;
-        for (partition, state) in &self.partitions {
-            if state.paused || state.in_flight || !matches!(state.position, Position::At(_)) || state.retry_at > now {
+        for (partition, state) in &mut self.partitions {
+            let Position::At(position) = state.position else { continue };
+            if state.paused || state.in_flight || state.validating || state.retry_at > now {
                 continue;
             }
-            let Some((node, leader_epoch)) = self.cluster.leader(partition) else {
+            let Some(leader) = self.cluster.leader(partition) else {
                 leaderless = true;
                 continue;
+            };
+            if state.is_doubtful(leader.epoch) {
+                // What was fetched ahead may be what was cut.
+                self.buffered -= state.buffered();
+                state.drop_buffer();
+                state.validating = true;
+                let (partition, epoch) = (partition.clone(), state.epoch.unwrap_or_default());
+                let doubt = Doubt { partition, offset: position, epoch, leader_epoch: leader.epoch };
+                doubts.entry(leader.node).or_default().push(doubt);
+                continue;
+            }
+            let node = match state.preferred {
+                Some((node, until)) if until > now && self.cluster.is_online(partition, node) => node,
+                preferred => {
+                    state.preferred = None;
+                    leaderless |= preferred.is_some_and(|(_, until)| until > now);
+                    leader.node
+                }
             };
             if self.fetching.get(&node).is_some_and(|node| node.busy || node.retry_at > now) {
                 continue;
             }
             let list = by_node.entry(node).or_insert_with(|| Some(Vec::new()));
             match (list.as_mut(), state.fetch_offset()) {
-                (Some(wanted), Some(offset)) if state.buffered() < limit => {
-                    let (name, is_unseen) = (state.name.clone(), state.end.is_none());
-                    wanted.push(Wanted { partition: partition.clone(), name, offset, leader_epoch, is_unseen });
-                }
+                (Some(wanted), Some(offset)) if state.buffered() < limit => wanted.push(Wanted {
+                    partition: partition.clone(),
+                    name: state.name.clone(),
+                    topic_id: leader.topic_id,
+                    offset,
+                    leader_epoch: leader.epoch,
+                    is_unseen: state.end.is_none(),
+                }),
                 _ => *list = None,
             }
         }
         if leaderless {
             self.cluster.want(now);
         }
+        self.send_validations(doubts, effects);
         for (node, wanted) in by_node {
             if let Some(wanted) = wanted {
                 self.send_fetch(node, wanted, effects);
@@ -106,8 +146,15 @@ impl ConsumerCore {
         self.turn = self.turn.wrapping_add(1);
         let turn = self.turn % wanted.len();
         wanted.rotate_left(turn);
-        let asked: Vec<_> = wanted.iter().map(|wanted| (wanted.partition.clone(), wanted.offset)).collect();
-        for (partition, _) in &asked {
+        let asked: Vec<_> = wanted
+            .iter()
+            .map(|Wanted { partition, topic_id, offset, .. }| Fetching {
+                partition: partition.clone(),
+                topic_id: *topic_id,
+                offset: *offset,
+            })
+            .collect();
+        for Fetching { partition, .. } in &asked {
             if let Some(state) = self.partitions.get_mut(partition) {
                 state.in_flight = true;
             }
@@ -116,9 +163,9 @@ impl ConsumerCore {
         broker.busy = true;
         let asking = broker.session.ask(&mut wanted);
         let mut topics: Vec<FetchTopic> = Vec::new();
-        for Wanted { partition, name, offset, leader_epoch, .. } in wanted {
+        for Wanted { partition, name, topic_id, offset, leader_epoch, .. } in wanted {
             if topics.last().is_none_or(|topic| topic.topic.0 != name) {
-                topics.push(FetchTopic::default().with_topic(name.into()));
+                topics.push(FetchTopic::default().with_topic(name.into()).with_topic_id(topic_id));
             }
             let topic = topics.last_mut().expect("one was pushed");
             topic.partitions.push(
@@ -130,10 +177,13 @@ impl ConsumerCore {
             );
         }
         let mut forgotten: Vec<ForgottenTopic> = Vec::new();
-        for partition in asking.forgotten {
-            if forgotten.last().is_none_or(|topic| topic.topic.as_str() != &*partition.topic) {
+        for (partition, topic_id) in asking.forgotten {
+            if forgotten
+                .last()
+                .is_none_or(|topic| topic.topic.as_str() != &*partition.topic || topic.topic_id != topic_id)
+            {
                 let name = TopicName(StrBytes::from_string(partition.topic.to_string()));
-                forgotten.push(ForgottenTopic::default().with_topic(name));
+                forgotten.push(ForgottenTopic::default().with_topic(name).with_topic_id(topic_id));
             }
             forgotten.last_mut().expect("one was pushed").partitions.push(partition.partition);
         }
@@ -148,7 +198,8 @@ impl ConsumerCore {
             .with_session_id(asking.session)
             .with_session_epoch(asking.epoch)
             .with_topics(topics)
-            .with_forgotten_topics_data(forgotten);
+            .with_forgotten_topics_data(forgotten)
+            .with_rack_id(StrBytes::from_string(settings.client_rack.clone()));
         let timeout = settings.request_timeout.max(settings.fetch_max_wait.saturating_mul(2));
         self.send(Target::Node(node), RequestKind::Fetch(request), timeout, Pending::Fetch { node, asked }, effects);
     }
@@ -157,11 +208,11 @@ impl ConsumerCore {
         &mut self,
         now: Duration,
         node: i32,
-        asked: Vec<(TopicPartition, i64)>,
+        asked: Vec<Fetching>,
         response: Result<ResponseKind, Unanswered>,
         effects: &mut Vec<Effect>,
     ) {
-        for (partition, _) in &asked {
+        for Fetching { partition, .. } in &asked {
             if let Some(state) = self.partitions.get_mut(partition) {
                 state.in_flight = false;
             }
@@ -179,6 +230,11 @@ impl ConsumerCore {
                     return;
                 }
                 // Away, or it refuses the request as a whole: perhaps the partitions have moved.
+                for Fetching { partition, .. } in &asked {
+                    if let Some(state) = self.partitions.get_mut(partition) {
+                        state.preferred = None;
+                    }
+                }
                 let wait = super::lookup::backoff(&self.settings, state.failures);
                 state.failures = state.failures.saturating_add(1);
                 state.retry_at = now + wait;
@@ -192,15 +248,28 @@ impl ConsumerCore {
         let mut woken = false;
         for topic in response.responses {
             for data in topic.partitions {
-                let named = |(partition, _): &(TopicPartition, i64)| {
-                    partition.partition == data.partition_index && *partition.topic == *topic.topic.as_str()
+                // By id from version 13 on, by name before.
+                let named = |asked: &Fetching| {
+                    asked.partition.partition == data.partition_index
+                        && match topic.topic_id.is_nil() {
+                            true => *asked.partition.topic == *topic.topic.as_str(),
+                            false => asked.topic_id == topic.topic_id,
+                        }
                 };
                 let (before, behind) = asked.split_at(cursor);
                 let found = behind.iter().position(named).map(|at| cursor + at);
                 let Some(index) = found.or_else(|| before.iter().position(named)) else { continue };
                 cursor = index + 1;
-                let (partition, offset) = &asked[index];
+                let Fetching { partition, offset, .. } = &asked[index];
+                let moved = self.cluster.moved(partition, &data.current_leader, &response.node_endpoints);
+                if moved {
+                    effects.push(Effect::Brokers(self.cluster.brokers()));
+                }
                 woken |= self.partition_fetched(now, partition, *offset, data, effects);
+                if moved && let Some(state) = self.partitions.get_mut(partition) {
+                    // There is somebody else to ask at once.
+                    state.retry_at = now;
+                }
             }
         }
         if woken {
@@ -217,6 +286,7 @@ impl ConsumerCore {
         data: PartitionData,
         effects: &mut Vec<Effect>,
     ) -> bool {
+        let reset = self.reset_position(now);
         let Some(state) = self.partitions.get_mut(partition) else { return false };
         // An answer about another place than the one that is read now says nothing.
         if state.fetch_offset() != Some(offset) {
@@ -228,6 +298,10 @@ impl ConsumerCore {
                 Isolation::ReadCommitted if data.last_stable_offset >= 0 => data.last_stable_offset,
                 _ => data.high_watermark,
             });
+            if data.preferred_read_replica.0 >= 0 {
+                // Asked for again from time to time: the leader knows best.
+                state.preferred = Some((data.preferred_read_replica.0, now.saturating_add(settings.metadata_max_age)));
+            }
             let aborted = data
                 .aborted_transactions
                 .map(|list| list.into_iter().map(|aborted| (aborted.producer_id.0, aborted.first_offset)).collect());
@@ -258,14 +332,15 @@ impl ConsumerCore {
                 if state.has_data() {
                     return false;
                 }
-                if settings.offset_reset == OffsetReset::None {
+                // A follower may lag behind, and not have what has just been written.
+                if state.preferred.take().is_some() {
+                    state.retry_at = now;
+                } else if reset == Position::Committed {
                     state.retry_at = now + settings.retry_backoff_max;
                     self.fail(ConsumerError::OffsetOutOfRange { partition: partition.clone(), offset }, effects);
                 } else {
-                    let position = self.reset_position();
-                    if let Some(state) = self.partitions.get_mut(partition) {
-                        state.move_to(position);
-                    }
+                    tracing::info!(%partition, offset, "the offset is out of range; it is reset");
+                    state.move_to(reset);
                 }
             }
             ResponseError::TopicAuthorizationFailed => {
@@ -278,8 +353,24 @@ impl ConsumerCore {
                 self.fail(ConsumerError::Refused { what, error }, effects);
             }
             // The leader moved, the topic went away, or something passing: ask who leads, then again.
-            _ => self.cluster.want(now),
+            _ => {
+                state.preferred = None;
+                self.cluster.want(now);
+            }
         }
         false
+    }
+
+    /// Tells brokers that their sessions are over, so that they need not remember them.
+    pub(super) fn close_sessions(&mut self, now: Duration, deadline: Duration, effects: &mut Vec<Effect>) {
+        let open: Vec<_> =
+            self.fetching.iter_mut().filter_map(|(node, broker)| Some((*node, broker.session.close()?))).collect();
+        let timeout = self.settings.request_timeout.min(deadline.saturating_sub(now));
+        for (node, (session, epoch)) in open {
+            let request =
+                FetchRequest::default().with_replica_id(CONSUMER).with_session_id(session).with_session_epoch(epoch);
+            self.closing_sessions += 1;
+            self.send(Target::Node(node), RequestKind::Fetch(request), timeout, Pending::SessionEnd, effects);
+        }
     }
 }

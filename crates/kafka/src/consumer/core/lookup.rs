@@ -1,7 +1,6 @@
-//! What is known of the cluster, and offsets that brokers are asked for.
+//! Questions to the cluster: metadata, and offsets that brokers are asked for.
 //!
-//! Metadata is asked for when somebody needs it, at most once per back-off, and again when it grows old. An offset is asked for until an answer says
-//! more than "not now" or the caller's time is over.
+//! What metadata says is kept by `cluster`. An offset is asked for until an answer says more than "not now" or the caller's time is over.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -16,7 +15,7 @@ use kafka_protocol::messages::{BrokerId, ListOffsetsRequest, MetadataRequest, Re
 use kafka_protocol::protocol::StrBytes;
 
 use super::partition::Position;
-use super::{Broker, CallId, ConsumerCore, Effect, Mode, Outcome, Pending, Settings, Target};
+use super::{CallId, ConsumerCore, Effect, Mode, Outcome, Pending, Settings, Target};
 use crate::consumer::{ConsumerError, OffsetAndTimestamp, OffsetSpec, Subscription, TopicPartition};
 use crate::group::Unanswered;
 
@@ -26,130 +25,6 @@ const CONSUMER: BrokerId = BrokerId(-1);
 /// The wait after `failures` failures before the one at hand.
 pub(super) fn backoff(settings: &Settings, failures: u32) -> Duration {
     crate::backoff::backoff(settings.retry_backoff, settings.retry_backoff_max, failures)
-}
-
-/// Topics, partitions and leaders.
-#[derive(Debug)]
-pub(super) struct Cluster {
-    leaders: BTreeMap<TopicPartition, (i32, i32)>,
-    counts: BTreeMap<String, i32>,
-    internal: BTreeSet<String>,
-    /// Topics that were asked for and do not exist.
-    missing: BTreeSet<String>,
-    /// All topics were asked for at least once since a filter was subscribed to.
-    knows_all: bool,
-    wanted: bool,
-    in_flight: bool,
-    failures: u32,
-    retry_at: Duration,
-    stale_at: Option<Duration>,
-    max_age: Duration,
-}
-
-impl Cluster {
-    pub(super) fn new(settings: &Settings) -> Self {
-        Self {
-            leaders: BTreeMap::new(),
-            counts: BTreeMap::new(),
-            internal: BTreeSet::new(),
-            missing: BTreeSet::new(),
-            knows_all: false,
-            wanted: false,
-            in_flight: false,
-            failures: 0,
-            retry_at: Duration::ZERO,
-            stale_at: None,
-            max_age: settings.metadata_max_age,
-        }
-    }
-
-    /// Asks for metadata as soon as the back-off allows.
-    pub(super) fn want(&mut self, now: Duration) {
-        if !self.wanted {
-            self.wanted = true;
-            self.retry_at = self.retry_at.max(now);
-        }
-    }
-
-    /// Asks for metadata at once: the question is a new one.
-    pub(super) fn want_now(&mut self, now: Duration) {
-        self.wanted = true;
-        self.retry_at = now;
-    }
-
-    /// Id and epoch of a partition's leader.
-    pub(super) fn leader(&self, partition: &TopicPartition) -> Option<(i32, i32)> {
-        self.leaders.get(partition).copied()
-    }
-
-    /// Partitions by topic, as far as known.
-    pub(super) fn counts(&self) -> &BTreeMap<String, i32> {
-        &self.counts
-    }
-
-    /// Whether it is known if and how the topic exists.
-    pub(super) fn knows(&self, topic: &str) -> bool {
-        self.counts.contains_key(topic) || self.missing.contains(topic)
-    }
-
-    pub(super) fn knows_all(&self) -> bool {
-        self.knows_all
-    }
-
-    pub(super) fn is_internal(&self, topic: &str) -> bool {
-        self.internal.contains(topic)
-    }
-
-    pub(super) fn next_deadline(&self, now: Duration) -> Option<Duration> {
-        if self.in_flight {
-            return None;
-        }
-        let retry = self.wanted.then_some(self.retry_at);
-        [retry, self.stale_at].into_iter().flatten().filter(|at| *at > now).min()
-    }
-
-    /// Takes an answer; `true` if something was missing that may appear soon.
-    fn update(&mut self, all: bool, asked: &BTreeSet<String>, response: &MetadataResponse) -> bool {
-        if all {
-            self.leaders.clear();
-            self.counts.clear();
-            self.internal.clear();
-            self.missing.clear();
-            self.knows_all = true;
-        }
-        let mut incomplete = false;
-        for topic in &response.topics {
-            let Some(name) = &topic.name else { continue };
-            let name: Arc<str> = name.as_str().into();
-            self.leaders.retain(|partition, _| partition.topic != name);
-            self.counts.remove(&*name);
-            self.missing.remove(&*name);
-            if topic.error_code != 0 {
-                incomplete = true;
-                continue;
-            }
-            if topic.is_internal {
-                self.internal.insert(name.to_string());
-            }
-            self.counts.insert(name.to_string(), i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX));
-            for partition in &topic.partitions {
-                if partition.leader_id.0 < 0 {
-                    incomplete = true;
-                    continue;
-                }
-                self.leaders.insert(
-                    TopicPartition::new(Arc::clone(&name), partition.partition_index),
-                    (partition.leader_id.0, partition.leader_epoch),
-                );
-            }
-        }
-        for topic in asked {
-            if !self.counts.contains_key(topic) {
-                self.missing.insert(topic.clone());
-            }
-        }
-        incomplete
-    }
 }
 
 /// An offset that was asked for.
@@ -261,13 +136,18 @@ impl ConsumerCore {
             self.cluster.retry_at = now + wait;
             return;
         };
-        let brokers = response.brokers.iter().filter_map(|broker| {
-            let port = u16::try_from(broker.port).ok()?;
-            Some(Broker { node: broker.node_id.0, host: broker.host.to_string(), port })
-        });
-        effects.push(Effect::Brokers(brokers.collect()));
+        if ResponseError::try_from_code(response.error_code) == Some(ResponseError::RebootstrapRequired) {
+            // The broker no longer is one of this cluster, or is about to go (KIP-1102).
+            self.cluster.forget_brokers();
+            effects.push(Effect::Brokers(Vec::new()));
+            self.cluster.want_now(now);
+            self.cluster.retry_at = now + wait;
+            self.cluster.failures = self.cluster.failures.saturating_add(1);
+            return;
+        }
         let asked = self.topics_of_interest().unwrap_or_default();
         let incomplete = self.cluster.update(all, &asked, &response);
+        effects.push(Effect::Brokers(self.cluster.brokers()));
         self.cluster.stale_at = Some(now + self.cluster.max_age);
         // Also after a complete answer: a question that an answer leaves open is not asked again at once.
         self.cluster.retry_at = now + wait;
@@ -348,7 +228,8 @@ impl ConsumerCore {
                 && !self.lookups.resetting.contains(partition)
             {
                 match self.cluster.leader(partition) {
-                    Some((node, _)) => {
+                    Some(leader) => {
+                        let node = leader.node;
                         self.lookups.resetting.insert(partition.clone());
                         let asked = Asked { partition: partition.clone(), place, call: None };
                         by_node.entry((node, asked.place.isolation(usual).code())).or_default().push(asked);
@@ -363,7 +244,8 @@ impl ConsumerCore {
                     continue;
                 }
                 match self.cluster.leader(partition) {
-                    Some((node, _)) => {
+                    Some(leader) => {
+                        let node = leader.node;
                         *asked = true;
                         let asked = Asked { partition: partition.clone(), place: *place, call: Some(*call) };
                         by_node.entry((node, asked.place.isolation(usual).code())).or_default().push(asked);
@@ -394,7 +276,7 @@ impl ConsumerCore {
                 let name = TopicName(StrBytes::from_string(partition.topic.to_string()));
                 topics.push(ListOffsetsTopic::default().with_name(name));
             }
-            let epoch = self.cluster.leader(partition).map_or(-1, |(_, epoch)| epoch);
+            let epoch = self.cluster.leader(partition).map_or(-1, |leader| leader.epoch);
             let topic = topics.last_mut().expect("one was pushed");
             topic.partitions.push(
                 ListOffsetsPartition::default()

@@ -70,7 +70,7 @@ impl ConsumerCore {
         if let Some(group) = &mut self.group
             && std::mem::take(&mut group.revoking)
         {
-            self.read(BTreeSet::new());
+            self.read(now, BTreeSet::new());
             self.prepared(now, effects);
         }
         self.advance(now, effects);
@@ -138,7 +138,9 @@ impl ConsumerCore {
                 MemberEffect::Joined(membership) => self.joined(now, &membership, effects),
                 MemberEffect::Lost => self.lost(now, effects),
                 MemberEffect::Left => {
-                    self.finish_close(effects);
+                    if self.closing.is_some() {
+                        self.group_left(effects);
+                    }
                     // Whoever subscribed again meanwhile can join now.
                     effects.push(Effect::Wake);
                 }
@@ -227,7 +229,7 @@ impl ConsumerCore {
             }
         };
         let list: Vec<TopicPartition> = assigned.iter().cloned().collect();
-        self.read(assigned);
+        self.read(now, assigned);
         self.events.push_back(RebalanceEvent::Assigned(list));
         effects.push(Effect::Wake);
         if self.partitions.keys().any(|partition| self.cluster.leader(partition).is_none()) {
@@ -238,7 +240,7 @@ impl ConsumerCore {
 
     fn lost(&mut self, now: Duration, effects: &mut Vec<Effect>) {
         let owned = self.assignment();
-        self.read(BTreeSet::new());
+        self.read(now, BTreeSet::new());
         let Some(group) = &mut self.group else { return };
         group.shared = None;
         group.assigning = None;

@@ -8,9 +8,10 @@
 //! `max.partition.fetch.bytes` of it is buffered; nothing is asked for while [`PREFETCH_BYTES`] are. A broker is asked only when all partitions
 //! that are read from it can be, so that an idle partition does not make the others wait for `fetch.max.wait.ms`.
 //!
-//! Refused: look-ups of leader epochs after a truncation, follower fetching. Read on in `partition` for buffers, `session` for what a broker remembers
-//! of its fetches, `lookup` for metadata and offsets, `membership` for the group, `commit` for committed offsets.
+//! Read on in `partition` for buffers, `session` for what a broker remembers of its fetches, `validation` for logs that were cut, `cluster` and `lookup`
+//! for metadata and offsets, `membership` for the group, `commit` for committed offsets.
 
+mod cluster;
 mod commit;
 mod fetching;
 mod lookup;
@@ -19,6 +20,7 @@ mod partition;
 mod session;
 #[cfg(test)]
 mod tests;
+mod validation;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -26,13 +28,14 @@ use std::time::Duration;
 
 use kafka_protocol::messages::{RequestKind, ResponseKind};
 
+use self::cluster::Cluster;
 use self::commit::{CommitCall, CommittedCall};
-use self::lookup::{Cluster, Lookups};
+use self::lookup::Lookups;
 use self::membership::Group;
 use self::partition::{Partition, Position};
 use super::{
-    ConsumerError, OffsetAndTimestamp, OffsetReset, OffsetSpec, Offsets, Polled, RebalanceEvent, Settings,
-    Subscription, TopicPartition,
+    ConsumerError, OffsetAndTimestamp, OffsetSpec, Offsets, Polled, RebalanceEvent, Settings, Subscription,
+    TopicPartition,
 };
 use crate::batch::Scratch;
 pub use crate::net::{Broker, Target};
@@ -109,7 +112,8 @@ pub enum Effect {
         id: RequestId,
         /// To whom.
         to: Target,
-        /// What, in the fields of the highest versions that name topics by name: Fetch up to 12, OffsetFetch 8 or 9, OffsetCommit up to 9.
+        /// What, in the fields of the highest versions that name topics by name: OffsetFetch 8 or 9, OffsetCommit up to 9. A Fetch names topics by
+        /// name and by id; without ids it goes out in version 12 at most.
         request: Box<RequestKind>,
         /// When to give up.
         timeout: Duration,
@@ -132,7 +136,9 @@ pub enum Effect {
 enum Pending {
     Member(RequestId),
     Metadata { all: bool },
-    Fetch { node: i32, asked: Vec<(TopicPartition, i64)> },
+    Fetch { node: i32, asked: Vec<fetching::Fetching> },
+    SessionEnd,
+    Validation { doubts: Vec<validation::Doubt> },
     ListOffsets { asked: Vec<lookup::Asked> },
     OffsetFetch { node: i32, asked: BTreeSet<TopicPartition> },
     OffsetCommit { node: i32, call: CallId },
@@ -171,6 +177,10 @@ pub struct ConsumerCore {
     committed_calls: BTreeMap<CallId, CommittedCall>,
     partition_calls: BTreeMap<CallId, (Arc<str>, Duration)>,
     closing: Option<(CallId, Duration)>,
+    /// Brokers that are yet to acknowledge the end of a session.
+    closing_sessions: usize,
+    /// There is no group, or it was left for good.
+    left: bool,
     closed: bool,
 
     events: VecDeque<RebalanceEvent>,
@@ -201,6 +211,8 @@ impl ConsumerCore {
             committed_calls: BTreeMap::new(),
             partition_calls: BTreeMap::new(),
             closing: None,
+            closing_sessions: 0,
+            left: false,
             closed: false,
             events: VecDeque::new(),
             errors: VecDeque::new(),
@@ -229,7 +241,7 @@ impl ConsumerCore {
             self.unsubscribe(now, effects);
         }
         self.mode = Mode::Assigned;
-        self.read(partitions.into_iter().collect());
+        self.read(now, partitions.into_iter().collect());
         self.advance(now, effects);
     }
 
@@ -244,7 +256,7 @@ impl ConsumerCore {
             return Err(ConsumerError::NoGroup);
         }
         if !matches!(self.mode, Mode::Subscribed(_)) {
-            self.read(BTreeSet::new());
+            self.read(now, BTreeSet::new());
         }
         self.mode = Mode::Subscribed(subscription);
         self.cluster.want_now(now);
@@ -256,7 +268,7 @@ impl ConsumerCore {
     /// Reads nothing any more, and leaves the group.
     pub fn unsubscribe(&mut self, now: Duration, effects: &mut Vec<Effect>) {
         self.mode = Mode::Idle;
-        self.read(BTreeSet::new());
+        self.read(now, BTreeSet::new());
         self.events.clear();
         if let Some(group) = &mut self.group {
             group.forget();
@@ -453,7 +465,7 @@ impl ConsumerCore {
     }
 
     /// Changes what is read; partitions that stay keep their state.
-    fn read(&mut self, wanted: BTreeSet<TopicPartition>) {
+    fn read(&mut self, now: Duration, wanted: BTreeSet<TopicPartition>) {
         self.partitions.retain(|partition, state| {
             let stays = wanted.contains(partition);
             if !stays {
@@ -463,7 +475,7 @@ impl ConsumerCore {
         });
         self.lookups.retain(|partition| wanted.contains(partition));
         self.ready.retain(|partition| wanted.contains(partition));
-        let start = if self.group.is_some() { Position::Committed } else { self.reset_position() };
+        let start = if self.group.is_some() { Position::Committed } else { self.reset_position(now) };
         for partition in wanted {
             let topic = Arc::clone(&partition.topic);
             self.partitions.entry(partition).or_insert_with(|| Partition::new(&topic, start));
@@ -471,12 +483,10 @@ impl ConsumerCore {
     }
 
     /// Where a partition without any offset begins. With `none`, look-ups end in an error instead.
-    fn reset_position(&self) -> Position {
-        match self.settings.offset_reset {
-            OffsetReset::Earliest => Position::Ask(OffsetSpec::Beginning),
-            OffsetReset::Latest => Position::Ask(OffsetSpec::End),
-            OffsetReset::None => Position::Committed,
-        }
+    fn reset_position(&self, now: Duration) -> Position {
+        let now = i64::try_from(now.as_millis()).unwrap_or(i64::MAX);
+        let place = self.settings.offset_reset.place(self.settings.wall_origin_ms.saturating_add(now));
+        place.map_or(Position::Committed, Position::Ask)
     }
 
     fn make_ready(&mut self, partition: TopicPartition) {
@@ -527,6 +537,11 @@ impl ConsumerCore {
             Some(Pending::Member(id)) => self.member_step(now, MemberInput::Answer { id, response }, effects),
             Some(Pending::Metadata { all }) => self.metadata_answered(now, all, response, effects),
             Some(Pending::Fetch { node, asked }) => self.fetch_answered(now, node, asked, response, effects),
+            Some(Pending::SessionEnd) => {
+                self.closing_sessions = self.closing_sessions.saturating_sub(1);
+                self.finish_close(effects);
+            }
+            Some(Pending::Validation { doubts }) => self.validation_answered(now, doubts, response, effects),
             Some(Pending::ListOffsets { asked }) => self.list_offsets_answered(now, asked, response, effects),
             Some(Pending::OffsetFetch { node, asked }) => {
                 self.offset_fetch_answered(now, node, &asked, response, effects);
@@ -549,7 +564,7 @@ impl ConsumerCore {
                 self.cluster.want_now(now);
             }
             Call::Close => {
-                self.read(BTreeSet::new());
+                self.read(now, BTreeSet::new());
                 self.mode = Mode::Idle;
                 self.events.clear();
                 if let Some(group) = &mut self.group {
@@ -558,19 +573,29 @@ impl ConsumerCore {
                 if let Some((earlier, _)) = self.closing.replace((id, deadline)) {
                     effects.push(Effect::Done { call: earlier, outcome: Err(ConsumerError::Closed) });
                 }
+                self.close_sessions(now, deadline, effects);
                 self.member_step(
                     now,
                     MemberInput::Leave { reason: "the consumer is being closed".to_owned() },
                     effects,
                 );
                 if self.group.is_none() {
-                    self.finish_close(effects);
+                    self.group_left(effects);
                 }
             }
         }
     }
 
+    fn group_left(&mut self, effects: &mut Vec<Effect>) {
+        self.left = true;
+        self.finish_close(effects);
+    }
+
+    /// Ends once nothing more is to be said to anybody.
     fn finish_close(&mut self, effects: &mut Vec<Effect>) {
+        if !self.left || self.closing_sessions > 0 {
+            return;
+        }
         if let Some((call, _)) = self.closing.take() {
             self.closed = true;
             effects.push(Effect::Done { call, outcome: Ok(Outcome::Done) });
@@ -596,7 +621,8 @@ impl ConsumerCore {
 
     fn expire_calls(&mut self, now: Duration, effects: &mut Vec<Effect>) {
         if self.closing.is_some_and(|(_, deadline)| deadline <= now) {
-            self.finish_close(effects);
+            self.closing_sessions = 0;
+            self.group_left(effects);
         }
         self.expire_commits(now, effects);
         self.expire_finds(now, effects);

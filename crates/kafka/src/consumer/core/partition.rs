@@ -10,7 +10,7 @@ use bytes::Bytes;
 use kafka_protocol::protocol::StrBytes;
 
 use super::super::{ConsumerError, FetchedBatch, Isolation, OffsetSpec, TopicPartition};
-use crate::batch::{Batch, Batches, ControlRecord, Frames, MarkerKind, Records, Scratch};
+use crate::batch::{Batch, BatchHeader, Batches, ControlRecord, Frames, MarkerKind, Records, Scratch};
 
 /// Where reading goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +22,9 @@ pub(super) enum Position {
     /// At this offset.
     At(i64),
 }
+
+/// Before every epoch.
+const NEVER: i32 = -1;
 
 /// A transaction that the broker says was aborted, with its first offset.
 pub(super) type Aborted = (i64, i64);
@@ -60,6 +63,11 @@ impl AbortFilter {
         }
         self.open.contains(&header.producer_id)
     }
+}
+
+/// Epoch of the leader that appended a batch.
+fn epoch(header: &BatchHeader) -> Option<i32> {
+    Some(header.leader_epoch).filter(|epoch| *epoch >= 0)
 }
 
 fn ends_in_abort(batch: &Batch, scratch: &mut Scratch) -> bool {
@@ -105,6 +113,14 @@ pub(super) struct Partition {
     pub(super) retry_at: Duration,
     /// Behind the last record that may be read, as the last fetch said.
     pub(super) end: Option<i64>,
+    /// Epoch of the leader that appended the record before the position, as far as known.
+    pub(super) epoch: Option<i32>,
+    /// Epoch of the leader in whose log the position was last known to lie.
+    pub(super) checked: i32,
+    /// A leader is being asked whether it does.
+    pub(super) validating: bool,
+    /// The replica to read from instead of the leader, until then (KIP-392).
+    pub(super) preferred: Option<(i32, Duration)>,
     chunks: VecDeque<Chunk>,
     buffered: usize,
 }
@@ -118,14 +134,19 @@ impl Partition {
             in_flight: false,
             retry_at: Duration::ZERO,
             end: None,
+            epoch: None,
+            checked: NEVER,
+            validating: false,
+            preferred: None,
             chunks: VecDeque::new(),
             buffered: 0,
         }
     }
 
-    /// Moves the position; what was fetched ahead is dropped.
+    /// Moves the position; what was fetched ahead is dropped. Of which epoch the record before it is, the caller may know.
     pub(super) fn move_to(&mut self, position: Position) {
         self.position = position;
+        (self.epoch, self.checked, self.validating) = (None, NEVER, false);
         self.retry_at = Duration::ZERO;
         self.drop_buffer();
     }
@@ -150,6 +171,15 @@ impl Partition {
             Position::At(offset) => Some(self.chunks.back().map_or(offset, |chunk| chunk.end)),
             _ => None,
         }
+    }
+
+    /// Whether the leader has to be asked, before it is fetched from, if the position lies in its log.
+    pub(super) fn is_doubtful(&mut self, leader_epoch: i32) -> bool {
+        let doubtful = self.epoch.is_some() && leader_epoch >= 0 && leader_epoch > self.checked;
+        if !doubtful {
+            self.checked = self.checked.max(leader_epoch);
+        }
+        doubtful
     }
 
     /// Takes what a fetch of `offset` brought, unless the partition has moved meanwhile.
@@ -226,6 +256,7 @@ impl Partition {
                 };
                 let count = part.header().record_count.unsigned_abs() as usize;
                 *room = room.saturating_sub(count);
+                self.epoch = epoch(rest.header());
                 out.push(FetchedBatch::part(partition.clone(), *position, next, part));
                 *position = next;
                 if !done {
@@ -250,6 +281,7 @@ impl Partition {
                 None => false,
             };
             let size = batch.bytes().len();
+            let of = epoch(header);
             if last < *position || hidden || header.is_control() || count == 0 {
                 *position = (*position).max(next);
             } else if count <= *room {
@@ -262,6 +294,7 @@ impl Partition {
                 let records = batch.records(scratch).map_err(|error| corrupt(*position, error))?;
                 chunk.cut = Some((records, next));
             }
+            self.epoch = of;
             chunk.batches = ahead;
             chunk.size = chunk.size.saturating_sub(size);
             self.buffered = self.buffered.saturating_sub(size);

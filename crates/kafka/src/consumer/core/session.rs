@@ -1,14 +1,14 @@
 //! A fetch session with one broker: what it knows of what we read, so that a fetch names only what has changed (KIP-227).
 //!
 //! The broker, too, leaves out partitions of which there is nothing new. It need not keep a session; it then answers with session 0 and is told
-//! everything each time. Whatever goes wrong ends the session, and the next fetch begins another. A session is not closed at the end, as Java does: that
-//! would have to wait behind a fetch that waits at the broker, which forgets idle sessions when it needs their place. Pure. Counterpart of Java's
-//! `FetchSessionHandler`.
+//! everything each time. Whatever goes wrong ends the session, and the next fetch begins another. Topics are named by id where all ids are known (KIP-516).
+//! Pure. Counterpart of Java's `FetchSessionHandler`.
 
 use std::collections::BTreeMap;
 
 use kafka_protocol::ResponseError;
 use kafka_protocol::protocol::StrBytes;
+use uuid::Uuid;
 
 use crate::consumer::TopicPartition;
 
@@ -16,6 +16,8 @@ use crate::consumer::TopicPartition;
 const NO_SESSION: i32 = 0;
 /// Epoch of a fetch that tells everything and begins a session, instead of the one that it names.
 const FULL: i32 = 0;
+/// Epoch of a fetch that ends the session that it names, or wants none.
+const FINAL: i32 = -1;
 
 /// A partition that is to be read.
 #[derive(Debug)]
@@ -23,10 +25,21 @@ pub(super) struct Wanted {
     pub(super) partition: TopicPartition,
     /// Its topic as requests have it.
     pub(super) name: StrBytes,
+    /// Nil if it is not known.
+    pub(super) topic_id: Uuid,
     pub(super) offset: i64,
     pub(super) leader_epoch: i32,
     /// Nothing is known of its end: the broker has to say it even if it thinks that it did.
     pub(super) is_unseen: bool,
+}
+
+/// Topic id, offset and leader epoch.
+type Told = (Uuid, i64, i32);
+
+impl Wanted {
+    fn told(&self) -> Told {
+        (self.topic_id, self.offset, self.leader_epoch)
+    }
 }
 
 /// The session with a broker, if there is one.
@@ -34,8 +47,8 @@ pub(super) struct Wanted {
 pub(super) struct Session {
     id: i32,
     epoch: i32,
-    /// Offset and leader epoch of what the broker thinks that is read.
-    told: BTreeMap<TopicPartition, (i64, i32)>,
+    /// What the broker thinks that is read.
+    told: BTreeMap<TopicPartition, Told>,
 }
 
 /// What a fetch says of its session.
@@ -43,24 +56,39 @@ pub(super) struct Session {
 pub(super) struct Asking {
     pub(super) session: i32,
     pub(super) epoch: i32,
-    /// What is not to be read any more.
-    pub(super) forgotten: Vec<TopicPartition>,
+    /// What is not to be read any more, with its topic's id.
+    pub(super) forgotten: Vec<(TopicPartition, Uuid)>,
 }
 
 impl Session {
     /// Begins a fetch of all these, and leaves those of them that it has to name.
     pub(super) fn ask(&mut self, wanted: &mut Vec<Wanted>) -> Asking {
-        if wanted.iter().any(|wanted| wanted.is_unseen && self.told.contains_key(&wanted.partition)) {
+        // Without all ids topics go by name, which a session that began with ids does not take. Only brokers in the middle of an upgrade have none.
+        let nameless = wanted.iter().any(|wanted| wanted.topic_id.is_nil());
+        let told = |wanted: &Wanted| self.told.get(&wanted.partition);
+        if nameless
+            || wanted.iter().any(|wanted| {
+                told(wanted).is_some_and(|(topic_id, ..)| wanted.is_unseen || *topic_id != wanted.topic_id)
+            })
+        {
             self.epoch = FULL;
         }
-        let now = wanted.iter().map(|wanted| (wanted.partition.clone(), (wanted.offset, wanted.leader_epoch)));
+        let now = wanted.iter().map(|wanted| (wanted.partition.clone(), wanted.told()));
         let before = std::mem::replace(&mut self.told, now.collect());
         let mut forgotten = Vec::new();
         if self.epoch != FULL {
-            wanted.retain(|wanted| before.get(&wanted.partition) != Some(&(wanted.offset, wanted.leader_epoch)));
-            forgotten.extend(before.into_keys().filter(|partition| !self.told.contains_key(partition)));
+            wanted.retain(|wanted| before.get(&wanted.partition) != Some(&wanted.told()));
+            let gone = before.into_iter().filter(|(partition, _)| !self.told.contains_key(partition));
+            forgotten.extend(gone.map(|(partition, (topic_id, ..))| (partition, topic_id)));
         }
-        Asking { session: self.id, epoch: self.epoch, forgotten }
+        let epoch = if nameless { FINAL } else { self.epoch };
+        Asking { session: self.id, epoch, forgotten }
+    }
+
+    /// The session to be closed, if there is one, and the epoch that says so. It is over for this side.
+    pub(super) fn close(&mut self) -> Option<(i32, i32)> {
+        let session = std::mem::take(self);
+        (session.id != NO_SESSION).then_some((session.id, FINAL))
     }
 
     /// The fetch was answered, in this session.
@@ -102,6 +130,7 @@ mod tests {
         let of = |(partition, offset): &(i32, i64)| Wanted {
             partition: TopicPartition::new("t", *partition),
             name: StrBytes::from_static_str("t"),
+            topic_id: Uuid::from_u128(1),
             offset: offset.abs(),
             leader_epoch: 0,
             is_unseen: *offset < 0,
@@ -109,7 +138,7 @@ mod tests {
         let mut wanted: Vec<Wanted> = partitions.iter().map(of).collect();
         let asking = session.ask(&mut wanted);
         let named = wanted.iter().map(|wanted| wanted.partition.partition).collect();
-        let forgotten = asking.forgotten.iter().map(|partition| partition.partition).collect();
+        let forgotten = asking.forgotten.iter().map(|(partition, _)| partition.partition).collect();
         (asking.session, asking.epoch, named, forgotten)
     }
 
@@ -163,5 +192,26 @@ mod tests {
         ask(&mut session, &[(0, 5)]);
         session.answered(8);
         assert_eq!(ask(&mut session, &[(0, 5)]), (0, 0, vec![0], vec![]), "an answer of another session");
+    }
+
+    #[test]
+    fn a_session_goes_by_ids_or_is_none() {
+        let of = |id: u128| Wanted {
+            partition: TopicPartition::new("t", 0),
+            name: StrBytes::from_static_str("t"),
+            topic_id: Uuid::from_u128(id),
+            offset: 5,
+            leader_epoch: 0,
+            is_unseen: false,
+        };
+        let mut session = Session::default();
+        // The topic's id, the epoch that is asked in, and how many partitions are named.
+        for (id, epoch, named) in [(1, 0, 1), (1, 1, 0), (2, 0, 1), (2, 1, 0), (0, -1, 1), (0, -1, 1), (2, 0, 1)] {
+            let mut wanted = vec![of(id)];
+            assert_eq!((session.ask(&mut wanted).epoch, wanted.len()), (epoch, named), "of topic {id}");
+            session.answered(if epoch < 0 { 0 } else { 9 });
+        }
+        assert_eq!(session.close(), Some((9, -1)));
+        assert_eq!(session.close(), None);
     }
 }

@@ -1,6 +1,7 @@
 //! A cluster in memory, a virtual clock, consumers that poll when they like: what must hold, by seed.
 
 mod sessions;
+mod truncation;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -16,18 +17,21 @@ use kafka_protocol::messages::offset_commit_response::{OffsetCommitResponseParti
 use kafka_protocol::messages::offset_fetch_response::{
     OffsetFetchResponseGroup, OffsetFetchResponsePartitions, OffsetFetchResponseTopics,
 };
+use kafka_protocol::messages::offset_for_leader_epoch_response::{EpochEndOffset, OffsetForLeaderTopicResult};
 use kafka_protocol::messages::{
     BrokerId, ListOffsetsRequest, ListOffsetsResponse, MetadataRequest, MetadataResponse, OffsetCommitRequest,
-    OffsetCommitResponse, OffsetFetchRequest, OffsetFetchResponse, ProducerId, RequestKind, ResponseKind,
+    OffsetCommitResponse, OffsetFetchRequest, OffsetFetchResponse, OffsetForLeaderEpochRequest,
+    OffsetForLeaderEpochResponse, ProducerId, RequestKind, ResponseKind,
 };
 use kafka_protocol::protocol::StrBytes;
+use uuid::Uuid;
 
 use self::sessions::Sessions;
 use super::*;
 use crate::batch::{
     Batch, Builder, BuilderOptions, Compression, Filtered, MarkerKind, Stamp, encode_marker, filter, set_base_offset,
 };
-use crate::consumer::{FetchedBatch, Isolation, OffsetAndMetadata};
+use crate::consumer::{FetchedBatch, Isolation, OffsetAndMetadata, OffsetReset};
 use crate::group::tests::{FakeGroup, Rng, config, ms};
 
 /// One partition's log as a broker has it.
@@ -41,6 +45,17 @@ struct Log {
     aborted: Vec<(i64, i64, i64)>,
     start: i64,
     end: i64,
+    /// Of the leader that appends.
+    epoch: i32,
+}
+
+/// Where a batch has its leader's epoch, which its checksum does not cover.
+fn set_leader_epoch(batch: &mut [u8], epoch: i32) {
+    batch[12..16].copy_from_slice(&epoch.to_be_bytes());
+}
+
+fn topic_id(name: &str) -> Uuid {
+    Uuid::from_u128(name.bytes().fold(1, |id, byte| id * 256 + u128::from(byte)))
 }
 
 impl Log {
@@ -100,6 +115,7 @@ impl Log {
         }
         let mut bytes = BytesMut::from(&encoded.seal()[..]);
         set_base_offset(&mut bytes, self.end);
+        set_leader_epoch(&mut bytes, self.epoch);
         let mut batch = Batch::parse(bytes.freeze()).unwrap();
         let mut offsets: Vec<i64> = (self.end..self.end + count as i64).collect();
         self.end += count as i64;
@@ -138,6 +154,10 @@ impl Log {
 struct Cluster {
     logs: BTreeMap<TopicPartition, Log>,
     leaders: BTreeMap<TopicPartition, i32>,
+    /// How often each has had another leader.
+    epochs: BTreeMap<TopicPartition, i32>,
+    /// Fetches that a follower was sent to answer, and those that it did.
+    followed: (u32, u32),
     committed: BTreeMap<TopicPartition, i64>,
     group: FakeGroup,
     sessions: Sessions,
@@ -158,16 +178,28 @@ impl Cluster {
                 continue;
             }
             let topic = topics.entry(name.to_string()).or_default();
+            topic.topic_id = topic_id(&name);
             topic.name = Some(name.into());
             topic.error_code = 0;
             topic.partitions.push(
                 MetadataResponsePartition::default()
                     .with_partition_index(partition.partition)
-                    .with_leader_id(BrokerId(*leader)),
+                    .with_leader_id(BrokerId(*leader))
+                    .with_leader_epoch(self.epoch(partition)),
             );
         }
         let broker = |id| MetadataResponseBroker::default().with_node_id(BrokerId(id)).with_port(9092);
         MetadataResponse::default().with_brokers(vec![broker(1), broker(2)]).with_topics(topics.into_values().collect())
+    }
+
+    fn epoch(&self, partition: &TopicPartition) -> i32 {
+        self.epochs.get(partition).copied().unwrap_or_default()
+    }
+
+    /// Lets a partition have another leader, or the same one again.
+    fn elect(&mut self, partition: &TopicPartition, node: i32) {
+        self.leaders.insert(partition.clone(), node);
+        *self.epochs.entry(partition.clone()).or_default() += 1;
     }
 
     fn log(&self, node: i32, topic: &str, partition: i32) -> Result<&Log, ResponseError> {
@@ -190,6 +222,31 @@ impl Cluster {
             ListOffsetsTopicResponse::default().with_name(topic.name.clone()).with_partitions(partitions)
         });
         ListOffsetsResponse::default().with_topics(topics.collect())
+    }
+
+    fn end_of_epoch(&self, node: i32, request: OffsetForLeaderEpochRequest) -> OffsetForLeaderEpochResponse {
+        let topics = request.topics.into_iter().map(|topic| {
+            let partitions = topic.partitions.iter().map(|wanted| {
+                let partition = TopicPartition::new(topic.topic.as_str(), wanted.partition);
+                let answer = EpochEndOffset::default().with_partition(wanted.partition);
+                match self.log(node, &topic.topic, wanted.partition) {
+                    Err(error) => answer.with_error_code(error.code()),
+                    Ok(_) if wanted.current_leader_epoch != self.epoch(&partition) => {
+                        answer.with_error_code(ResponseError::FencedLeaderEpoch.code())
+                    }
+                    Ok(log) => {
+                        let later = |batch: &&Batch| batch.header().leader_epoch > wanted.leader_epoch;
+                        let end = log.batches.iter().find(later).map_or(log.end, |batch| batch.header().base_offset);
+                        let known = log.batches.iter().map(|batch| batch.header().leader_epoch);
+                        let epoch = known.filter(|epoch| *epoch <= wanted.leader_epoch).max();
+                        answer.with_end_offset(epoch.map_or(-1, |_| end)).with_leader_epoch(epoch.unwrap_or(-1))
+                    }
+                }
+            });
+            let partitions = partitions.collect();
+            OffsetForLeaderTopicResult::default().with_topic(topic.topic.clone()).with_partitions(partitions)
+        });
+        OffsetForLeaderEpochResponse::default().with_topics(topics.collect())
     }
 
     fn offset_fetch(&self, request: OffsetFetchRequest) -> OffsetFetchResponse {
@@ -277,6 +334,8 @@ impl World {
         let mut cluster = Cluster {
             logs: BTreeMap::new(),
             leaders: BTreeMap::new(),
+            epochs: BTreeMap::new(),
+            followed: (0, 0),
             committed: BTreeMap::new(),
             group: FakeGroup::default(),
             sessions: Sessions::default(),
@@ -349,6 +408,9 @@ impl World {
             RequestKind::Metadata(request) => ResponseKind::Metadata(self.cluster.metadata(&request)),
             RequestKind::Fetch(request) => ResponseKind::Fetch(self.cluster.fetch(&mut self.rng, node, request)),
             RequestKind::ListOffsets(request) => ResponseKind::ListOffsets(self.cluster.list_offsets(node, request)),
+            RequestKind::OffsetForLeaderEpoch(request) => {
+                ResponseKind::OffsetForLeaderEpoch(self.cluster.end_of_epoch(node, request))
+            }
             RequestKind::OffsetFetch(request) => ResponseKind::OffsetFetch(self.cluster.offset_fetch(request)),
             RequestKind::OffsetCommit(request) => ResponseKind::OffsetCommit(self.cluster.commit(self.now, request)),
             request => return self.cluster.group.handle(self.now, (index, id), request),
@@ -373,7 +435,8 @@ impl World {
             let count = self.cluster.leaders.len() as u64;
             let index = self.rng.below(count) as usize;
             let node = 1 + self.rng.below(2) as i32;
-            *self.cluster.leaders.values_mut().nth(index).unwrap() = node;
+            let partition = self.cluster.leaders.keys().nth(index).unwrap().clone();
+            self.cluster.elect(&partition, node);
         }
         self.cluster.group.tick(self.now);
         for ((index, id), response) in std::mem::take(&mut self.cluster.group.out) {
@@ -418,7 +481,8 @@ impl World {
             Ok(polled) => polled.unwrap_or_default(),
         };
         assert!(polled.events.is_empty() || polled.batches.is_empty());
-        let records: usize = polled.batches.iter().map(FetchedBatch::max_records).sum();
+        let opened = |batch: &FetchedBatch| batch.open(&mut Scratch::default()).unwrap().iter().count();
+        let records: usize = polled.batches.iter().map(opened).sum();
         assert!(records <= self.processes[index].core.settings().max_poll_records, "{records}");
         for batch in &polled.batches {
             self.take(index, batch);
@@ -494,14 +558,15 @@ fn partition(index: i32) -> TopicPartition {
 /// Every record that must be seen is seen once, in order, whatever the cuts, gaps, control batches, aborted transactions and faults.
 #[test]
 fn assigned_partitions_are_read_once_and_in_order() {
-    let (mut incremental, mut lost) = (0, 0);
+    let (mut incremental, mut lost, mut followed) = (0, 0, (0, 0));
     for seed in 0..150 {
         let committed = seed % 2 == 0;
         let mut world = World::new(seed, &[("t", 3)], true);
         world.faults = seed % 3 != 0;
         let max_poll_records = 1 + world.rng.below(20) as usize;
         let isolation = if committed { Isolation::ReadCommitted } else { Isolation::ReadUncommitted };
-        let index = world.start(Settings { isolation, max_poll_records, ..settings() });
+        let client_rack = if seed % 5 < 2 { "second".to_owned() } else { String::new() };
+        let index = world.start(Settings { isolation, max_poll_records, client_rack, ..settings() });
         world.with(index, |core, now, effects| core.assign(now, (0..3).map(partition).collect(), effects));
         let mut until = ms(0);
         for _ in 0..40 {
@@ -529,7 +594,9 @@ fn assigned_partitions_are_read_once_and_in_order() {
         assert!(world.processes[index].errors.is_empty(), "seed {seed}: {:?}", world.processes[index].errors);
         incremental += world.cluster.sessions.incremental;
         lost += world.cluster.sessions.lost;
+        followed = (followed.0 + world.cluster.followed.0, followed.1 + world.cluster.followed.1);
     }
+    assert!(followed.0 > 100 && followed.1 > 500, "{followed:?} sent to a follower and answered by it");
     assert!(incremental > 1_000 && lost > 50, "{incremental} fetches in a session, {lost} sessions lost");
 }
 

@@ -1,13 +1,15 @@
 //! Fetch sessions as a broker keeps them: it remembers what is read, and answers only what is new.
 
 use kafka_protocol::messages::fetch_request::FetchPartition;
-use kafka_protocol::messages::fetch_response::{FetchableTopicResponse, PartitionData};
+use kafka_protocol::messages::fetch_response::{FetchableTopicResponse, LeaderIdAndEpoch, PartitionData};
 use kafka_protocol::messages::{FetchRequest, FetchResponse};
+
+use ResponseError::{FencedLeaderEpoch, OffsetNotAvailable, OffsetOutOfRange};
 
 use super::*;
 
-/// What is remembered: by partition, the offset to read from and the end that was told.
-type Remembered = BTreeMap<TopicPartition, (i64, Option<i64>)>;
+/// What is remembered: by partition, the offset to read from with the leader's epoch, and the end that was told.
+type Remembered = BTreeMap<TopicPartition, ((i64, i32), Option<i64>)>;
 
 #[derive(Default)]
 pub(super) struct Sessions {
@@ -24,7 +26,10 @@ impl Sessions {
     fn take(&mut self, rng: &mut Rng, node: i32, request: &FetchRequest) -> Result<(i32, Remembered), ResponseError> {
         let named = request.topics.iter().flat_map(|topic| {
             let place = |wanted: &FetchPartition| TopicPartition::new(topic.topic.as_str(), wanted.partition);
-            topic.partitions.iter().map(move |wanted| (place(wanted), wanted.fetch_offset))
+            topic
+                .partitions
+                .iter()
+                .map(move |wanted| (place(wanted), (wanted.fetch_offset, wanted.current_leader_epoch)))
         });
         if rng.one_in(50) && self.open.remove(&request.session_id).is_some() {
             self.lost += 1;
@@ -77,10 +82,34 @@ impl Cluster {
             Err(error) => return FetchResponse::default().with_error_code(error.code()),
         };
         let mut responses: Vec<FetchableTopicResponse> = Vec::new();
-        for (partition, (offset, _)) in read {
+        let by_id = request.topics.iter().all(|topic| !topic.topic_id.is_nil());
+        for (partition, ((offset, fetch_epoch), _)) in read {
             let mut data = PartitionData::default().with_partition_index(partition.partition);
-            match self.log(node, &partition.topic, partition.partition) {
-                Err(error) => data.error_code = error.code(),
+            let (leader, epoch) = (self.leaders[&partition], self.epoch(&partition));
+            // A client in the second broker's rack is sent there; what has just been written is not there yet.
+            let follows = leader == 1 && request.rack_id.as_str() == "second";
+            if follows && node == 1 {
+                data.preferred_read_replica = BrokerId(2);
+                self.followed.0 += 1;
+            }
+            let asked = if follows { 1 } else { node };
+            let log = match self.log(asked, &partition.topic, partition.partition) {
+                Ok(_) if fetch_epoch < epoch => Err(FencedLeaderEpoch),
+                log => log,
+            };
+            match log {
+                Err(error) => {
+                    data.error_code = error.code();
+                    let to = LeaderIdAndEpoch::default().with_leader_id(BrokerId(leader)).with_leader_epoch(epoch);
+                    data.current_leader = to;
+                }
+                Ok(log) if follows && node == 1 && rng.one_in(2) => {
+                    (data.high_watermark, data.last_stable_offset) = (log.end, log.end);
+                }
+                Ok(_) if follows && node == 2 && rng.one_in(20) => {
+                    let late = if rng.one_in(2) { OffsetNotAvailable } else { OffsetOutOfRange };
+                    data.error_code = late.code();
+                }
                 Ok(log) if offset < log.start || offset > log.end => {
                     data.error_code = ResponseError::OffsetOutOfRange.code();
                 }
@@ -90,14 +119,23 @@ impl Cluster {
                     data.last_stable_offset = log.end;
                     data.aborted_transactions = (request.isolation_level == 1).then_some(aborted);
                     data.records = Some(bytes);
+                    self.followed.1 += u32::from(follows && node == 2);
                 }
             }
             if !self.sessions.is_new(session, &partition, &data) {
                 continue;
             }
-            if responses.last().is_none_or(|topic| topic.topic.as_str() != &*partition.topic) {
-                let name = StrBytes::from_string(partition.topic.to_string());
-                responses.push(FetchableTopicResponse::default().with_topic(name.into()));
+            let is_last = |topic: &FetchableTopicResponse| match by_id {
+                true => topic.topic_id == topic_id(&partition.topic),
+                false => topic.topic.as_str() == &*partition.topic,
+            };
+            if !responses.last().is_some_and(is_last) {
+                let topic = match by_id {
+                    true => FetchableTopicResponse::default().with_topic_id(topic_id(&partition.topic)),
+                    false => FetchableTopicResponse::default()
+                        .with_topic(StrBytes::from_string(partition.topic.to_string()).into()),
+                };
+                responses.push(topic);
             }
             responses.last_mut().unwrap().partitions.push(data);
         }
