@@ -41,7 +41,7 @@ mod settings;
 mod types;
 
 pub use crate::net::{NetSettings, TcpTransport, Transport, TransportError};
-pub use assignor::{Assignor, Subscriber};
+pub use assignor::{Assignor, Subscriber, TopicLayout};
 pub use client::Consumer;
 pub use fetched::{FetchedBatch, OpenBatch, OpenIter, Polled};
 pub use properties::ConsumerConfig;

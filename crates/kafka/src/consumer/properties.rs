@@ -13,9 +13,6 @@ use crate::properties::Client;
 
 /// The protocol type of consumers' groups.
 const PROTOCOL_TYPE: &str = "consumer";
-const PREFIX: &str = "org.apache.kafka.clients.consumer.";
-/// Strategies that Java knows and that are not spoken here. Beside one that is, they are left out: members agree on what all of them speak.
-const UNSPOKEN: [&str; 2] = ["StickyAssignor", "CooperativeStickyAssignor"];
 
 /// A consumer's configuration, parsed.
 #[derive(Clone, Debug)]
@@ -91,19 +88,21 @@ fn offset_reset(keys: &mut Keys<'_>) -> OffsetReset {
 
 fn assignors(keys: &mut Keys<'_>) -> Vec<Assignor> {
     let key = "partition.assignment.strategy";
-    let Some(text) = keys.text(key) else { return vec![Assignor::Range] };
+    let Some(text) = keys.text(key) else { return Settings::default().assignors };
     let mut spoken = Vec::new();
     for class in text.split(',').map(str::trim).filter(|class| !class.is_empty()) {
-        let unspoken = class.strip_prefix(PREFIX).is_some_and(|class| UNSPOKEN.contains(&class));
         match Assignor::from_class(class) {
             Some(assignor) if spoken.contains(&assignor) => {}
             Some(assignor) => spoken.push(assignor),
-            None if unspoken => tracing::warn!(class, "this assignor is not spoken; it is left out of the choice"),
-            None => keys.refuse(key, class, "no such assignor; RangeAssignor and RoundRobinAssignor are known"),
+            None => keys.refuse(
+                key,
+                class,
+                "no such assignor; Range, RoundRobin, Sticky and CooperativeStickyAssignor are known",
+            ),
         }
     }
     if spoken.is_empty() && keys.is_sound() {
-        keys.refuse(key, text, "none of these is spoken; add RangeAssignor or RoundRobinAssignor");
+        keys.refuse(key, text, "name an assignor, or leave the key out");
     }
     spoken
 }
@@ -143,7 +142,10 @@ mod tests {
         );
         let settings = config.settings;
         assert_eq!((settings.isolation, settings.offset_reset), (Isolation::ReadCommitted, OffsetReset::Earliest));
-        assert_eq!((settings.max_poll_records, settings.assignors), (7, vec![Assignor::Range]));
+        assert_eq!(
+            (settings.max_poll_records, settings.assignors),
+            (7, vec![Assignor::Range, Assignor::CooperativeSticky])
+        );
         let group = settings.group.unwrap();
         assert_eq!((group.group_id.as_str(), group.rebalance_timeout), ("g", Duration::from_secs(1)));
         assert_eq!(config.remarks.unknown, ["consumer.typo"]);

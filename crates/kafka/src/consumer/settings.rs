@@ -41,7 +41,7 @@ pub struct Settings {
     pub exclude_internal_topics: bool,
     /// `partition.assignment.strategy`, in order of preference.
     pub assignors: Vec<Assignor>,
-    /// `client.rack`: a replica in the same one may be read from instead of the leader (KIP-392).
+    /// `client.rack`: a replica in the same one may be read from instead of the leader (KIP-392), and assignors know of it (KIP-881).
     pub client_rack: String,
     /// Milliseconds since 1970 when the core's time was zero, for `auto.offset.reset=by_duration`.
     pub wall_origin_ms: i64,
@@ -67,7 +67,7 @@ impl Default for Settings {
             metadata_max_age: Duration::from_secs(300),
             allow_auto_create_topics: true,
             exclude_internal_topics: true,
-            assignors: vec![Assignor::Range],
+            assignors: vec![Assignor::Range, Assignor::CooperativeSticky],
             client_rack: String::new(),
             wall_origin_ms: 0,
             group: None,

@@ -11,13 +11,17 @@
 //! Refused: knowledge of topics, offsets or connectors; retries of requests that others send. Counterpart of Apache Kafka's
 //! `AbstractCoordinator`. The driver of the consumer shows how to run it (`consumer::driver`).
 
+mod answers;
 mod coordinator;
 mod member;
+mod requests;
+mod types;
 
 pub use coordinator::Coordinator;
-pub use member::{
-    AssignmentRequest, Effect, GroupConfig, GroupError, GroupMember, Input, MemberMetadata, Membership, Protocol,
-    RequestId, Target, Unanswered,
+pub use member::GroupMember;
+pub use types::{
+    AssignmentRequest, Effect, GroupConfig, GroupError, Input, MemberMetadata, Membership, Protocol, RequestId, Target,
+    Unanswered,
 };
 
 #[cfg(test)]

@@ -101,6 +101,11 @@ impl FakeGroup {
         self.members.len()
     }
 
+    /// Whether this member is in this generation, and it is the current one.
+    pub(crate) fn has(&self, generation: i32, member: &str) -> bool {
+        self.verify(generation, member).is_none()
+    }
+
     /// Whether a commit with this identity is accepted.
     pub(crate) fn check(&mut self, now: Duration, generation: i32, member: &str) -> i16 {
         if let Some(known) = self.members.get_mut(member) {
@@ -362,7 +367,7 @@ impl World {
                 process.owned.clear();
                 process.lost_seen += 1;
             }
-            Effect::Left | Effect::Coordinator(_) => {}
+            Effect::Left | Effect::Leading(_) | Effect::Coordinator(_) => {}
             Effect::Failed(error) => panic!("{error}"),
         }
     }
@@ -494,6 +499,7 @@ fn names(effects: &[Effect]) -> Vec<String> {
             Effect::Coordinator(found) => if found.is_some() { "found" } else { "no coordinator" }.into(),
             Effect::Prepare => "prepare".into(),
             Effect::Assign(_) => "assign".into(),
+            Effect::Leading(_) => "lead".into(),
             Effect::Joined(_) => "joined".into(),
             Effect::Lost => "lost".into(),
             Effect::Left => "left".into(),

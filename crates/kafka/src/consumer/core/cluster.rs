@@ -7,12 +7,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use kafka_protocol::messages::BrokerId;
 use kafka_protocol::messages::fetch_response::{LeaderIdAndEpoch, NodeEndpoint};
-use kafka_protocol::messages::metadata_response::{MetadataResponse, MetadataResponsePartition};
+use kafka_protocol::messages::metadata_response::{
+    MetadataResponse, MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
+};
 use uuid::Uuid;
 
 use super::{Broker, Settings};
 use crate::consumer::TopicPartition;
+use crate::consumer::assignor::TopicLayout;
 
 /// Who leads a partition.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +36,8 @@ pub(super) struct Cluster {
     brokers: BTreeMap<i32, Broker>,
     leaders: BTreeMap<TopicPartition, Leader>,
     pub(super) counts: BTreeMap<String, i32>,
+    /// By topic and partition, the racks of the replicas; empty where brokers have none.
+    racks: BTreeMap<String, Vec<BTreeSet<Arc<str>>>>,
     internal: BTreeSet<String>,
     /// Topics that were asked for and do not exist.
     missing: BTreeSet<String>,
@@ -51,6 +57,7 @@ impl Cluster {
             brokers: BTreeMap::new(),
             leaders: BTreeMap::new(),
             counts: BTreeMap::new(),
+            racks: BTreeMap::new(),
             internal: BTreeSet::new(),
             missing: BTreeSet::new(),
             knows_all: false,
@@ -91,6 +98,12 @@ impl Cluster {
     /// Partitions by topic, as far as known.
     pub(super) fn counts(&self) -> &BTreeMap<String, i32> {
         &self.counts
+    }
+
+    /// What is known of a topic that exists.
+    pub(super) fn layout(&self, topic: &str) -> Option<TopicLayout> {
+        let partitions = *self.counts.get(topic)?;
+        Some(TopicLayout { partitions, racks: self.racks.get(topic).cloned().unwrap_or_default() })
     }
 
     /// Whether it is known if and how the topic exists.
@@ -152,6 +165,7 @@ impl Cluster {
         self.brokers = brokers.collect();
         let before = if all {
             self.counts.clear();
+            self.racks.clear();
             self.internal.clear();
             self.missing.clear();
             self.knows_all = true;
@@ -161,11 +175,14 @@ impl Cluster {
                 response.topics.iter().filter_map(|topic| topic.name.as_ref().map(|name| name.as_str())).collect();
             self.leaders.extract_if(.., |partition, _| answered.contains(&*partition.topic)).collect()
         };
+        let rack = |broker: &MetadataResponseBroker| Some((broker.node_id, broker.rack.as_ref()?.as_str().into()));
+        let racks: BTreeMap<BrokerId, Arc<str>> = response.brokers.iter().filter_map(rack).collect();
         let mut incomplete = false;
         for topic in &response.topics {
             let Some(name) = &topic.name else { continue };
             let name: Arc<str> = name.as_str().into();
             self.counts.remove(&*name);
+            self.racks.remove(&*name);
             self.missing.remove(&*name);
             if topic.error_code != 0 {
                 incomplete = true;
@@ -175,6 +192,9 @@ impl Cluster {
                 self.internal.insert(name.to_string());
             }
             self.counts.insert(name.to_string(), i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX));
+            if !racks.is_empty() {
+                self.racks.insert(name.to_string(), racks_of(topic, &racks));
+            }
             for answered in &topic.partitions {
                 let partition = TopicPartition::new(Arc::clone(&name), answered.partition_index);
                 let leader = newer(before.get(&partition), topic.topic_id, answered);
@@ -193,6 +213,18 @@ impl Cluster {
     }
 }
 
+/// By partition, the racks of its replicas.
+fn racks_of(topic: &MetadataResponseTopic, racks: &BTreeMap<BrokerId, Arc<str>>) -> Vec<BTreeSet<Arc<str>>> {
+    let mut of_partitions = vec![BTreeSet::new(); topic.partitions.len()];
+    for partition in &topic.partitions {
+        let slot = usize::try_from(partition.partition_index).ok().and_then(|index| of_partitions.get_mut(index));
+        if let Some(slot) = slot {
+            slot.extend(partition.replica_nodes.iter().filter_map(|node| racks.get(node).cloned()));
+        }
+    }
+    of_partitions
+}
+
 /// What holds of a partition: the answer, unless an earlier one spoke of a later epoch of the same topic. None without a leader.
 fn newer(known: Option<&Leader>, topic_id: Uuid, answered: &MetadataResponsePartition) -> Option<Leader> {
     if let Some(known) = known
@@ -209,8 +241,7 @@ fn newer(known: Option<&Leader>, topic_id: Uuid, answered: &MetadataResponsePart
 
 #[cfg(test)]
 mod tests {
-    use kafka_protocol::messages::metadata_response::{MetadataResponseBroker, MetadataResponseTopic};
-    use kafka_protocol::messages::{BrokerId, TopicName};
+    use kafka_protocol::messages::TopicName;
     use kafka_protocol::protocol::StrBytes;
 
     use super::*;

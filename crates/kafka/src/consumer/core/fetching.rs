@@ -42,14 +42,11 @@ impl ConsumerCore {
     pub(super) fn take_batches(&mut self) -> Result<Vec<FetchedBatch>, ConsumerError> {
         let mut out: Vec<FetchedBatch> = Vec::new();
         let mut room = self.settings.max_poll_records;
-        if self.is_revoking() {
-            return Ok(out);
-        }
         while room > 0
             && let Some(partition) = self.ready.pop_front()
         {
             let Some(state) = self.partitions.get_mut(&partition) else { continue };
-            if state.paused {
+            if state.paused || state.revoked {
                 continue; // `resume` puts it back.
             }
             let before = (state.buffered(), out.len());
@@ -76,7 +73,7 @@ impl ConsumerCore {
 
     /// Sends a fetch to every broker that has none under way and all of whose partitions can be asked for.
     pub(super) fn send_fetches(&mut self, now: Duration, effects: &mut Vec<Effect>) {
-        if self.partitions.is_empty() || self.is_revoking() {
+        if self.partitions.is_empty() {
             return;
         }
         // What is paused waits for the application, and nothing more of it comes; it must not keep the rest from being read.
@@ -90,7 +87,7 @@ impl ConsumerCore {
         let mut leaderless = false;
         for (partition, state) in &mut self.partitions {
             let Position::At(position) = state.position else { continue };
-            if state.paused || state.in_flight || state.validating || state.retry_at > now {
+            if state.paused || state.revoked || state.in_flight || state.validating || state.retry_at > now {
                 continue;
             }
             let Some(leader) = self.cluster.leader(partition) else {

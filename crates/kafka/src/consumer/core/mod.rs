@@ -409,6 +409,9 @@ impl ConsumerCore {
         }
         if !self.events.is_empty() {
             let events = self.events.drain(..).collect();
+            if let Some(group) = &mut self.group {
+                group.events_told();
+            }
             return Ok(Some(Polled { events, batches: Vec::new() }));
         }
         let batches = self.take_batches()?;

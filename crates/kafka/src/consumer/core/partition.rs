@@ -107,6 +107,8 @@ pub(super) struct Partition {
     pub(super) name: StrBytes,
     pub(super) position: Position,
     pub(super) paused: bool,
+    /// It is being given up: nothing more is fetched or handed over.
+    pub(super) revoked: bool,
     /// A fetch that includes this partition is under way.
     pub(super) in_flight: bool,
     /// Nothing is asked about this partition before this time.
@@ -131,6 +133,7 @@ impl Partition {
             name: StrBytes::from_string(topic.to_owned()),
             position,
             paused: false,
+            revoked: false,
             in_flight: false,
             retry_at: Duration::ZERO,
             end: None,

@@ -31,7 +31,7 @@ use super::*;
 use crate::batch::{
     Batch, Builder, BuilderOptions, Compression, Filtered, MarkerKind, Stamp, encode_marker, filter, set_base_offset,
 };
-use crate::consumer::{FetchedBatch, Isolation, OffsetAndMetadata, OffsetReset};
+use crate::consumer::{Assignor, FetchedBatch, Isolation, OffsetAndMetadata, OffsetReset};
 use crate::group::tests::{FakeGroup, Rng, config, ms};
 
 /// One partition's log as a broker has it.
@@ -302,7 +302,7 @@ struct Process {
     seen: BTreeMap<TopicPartition, Vec<i64>>,
     next_poll: Duration,
     /// Revoked partitions whose commit is under way.
-    committing: Option<CallId>,
+    committing: Option<(CallId, Vec<TopicPartition>)>,
     /// Where each owned partition was read to.
     progress: BTreeMap<TopicPartition, i64>,
     calls: u64,
@@ -467,6 +467,22 @@ impl World {
         }
     }
 
+    /// At no time do two members of a generation own a partition.
+    fn check_owners(&self) {
+        let mut owners: BTreeMap<TopicPartition, usize> = BTreeMap::new();
+        for (index, process) in self.processes.iter().enumerate() {
+            let Some((generation, id)) = process.core.membership() else { continue };
+            if !process.alive || !self.cluster.group.has(generation, &id) {
+                continue;
+            }
+            for partition in process.core.assignment() {
+                if let Some(other) = owners.insert(partition.clone(), index) {
+                    panic!("{partition} is owned by {other} and {index} in generation {generation}");
+                }
+            }
+        }
+    }
+
     fn poll(&mut self, index: usize) {
         self.finish_revocation(index);
         let polled = self.with(index, |core, now, effects| {
@@ -494,9 +510,10 @@ impl World {
                         self.processes[index].progress.remove(&partition);
                     }
                 }
-                RebalanceEvent::Revoked(_) => {
+                RebalanceEvent::Revoked(partitions) => {
                     let call = self.commit_progress(index);
-                    self.processes[index].committing = Some(call);
+                    assert!(self.processes[index].committing.is_none(), "one revocation at a time");
+                    self.processes[index].committing = Some((call, partitions));
                 }
                 RebalanceEvent::Lost(partitions) => {
                     for partition in partitions {
@@ -531,11 +548,11 @@ impl World {
 
     fn finish_revocation(&mut self, index: usize) {
         let process = &mut self.processes[index];
-        if let Some(call) = process.committing
-            && process.done.iter().any(|(id, _)| *id == call)
+        if let Some((call, partitions)) = &process.committing
+            && process.done.iter().any(|(id, _)| id == call)
         {
+            process.progress.retain(|partition, _| !partitions.contains(partition));
             process.committing = None;
-            process.progress.clear();
             self.with(index, |core, now, effects| core.ack_revoked(now, effects));
         }
     }
@@ -546,6 +563,7 @@ impl World {
                 return true;
             }
             self.advance();
+            self.check_owners();
         }
         ready(self)
     }
@@ -603,12 +621,19 @@ fn assigned_partitions_are_read_once_and_in_order() {
 /// A group shares the partitions of a topic, members come, die and leave: every record is seen, and without faults only once.
 #[test]
 fn a_group_sees_every_record() {
-    for seed in 0..60 {
+    for seed in 0..150 {
+        let assignors = match seed % 5 {
+            0 => Settings::default().assignors,
+            1 => vec![Assignor::RoundRobin, Assignor::Range],
+            2 => vec![Assignor::Sticky],
+            _ => vec![Assignor::CooperativeSticky],
+        };
+        let settings = Settings { assignors, ..in_group() };
         let mut world = World::new(seed, &[("t", 4), ("u", 2), ("other", 1)], false);
         world.faults = seed % 2 == 0;
         let crashes = world.faults;
         for _ in 0..3 {
-            let index = world.start(in_group());
+            let index = world.start(settings.clone());
             let subscription = if world.rng.one_in(2) {
                 Subscription::Topics(vec!["t".into(), "u".into()])
             } else {
