@@ -9,6 +9,7 @@
 mod alone;
 mod cluster;
 mod configs;
+mod consumer_group_api;
 mod fetch;
 mod group_api;
 mod housekeeping;
@@ -460,7 +461,7 @@ impl Broker {
             RequestKind::SyncGroup(body) => self.sync_group(ticket, body, replies),
             RequestKind::Heartbeat(body) => answer(ResponseKind::Heartbeat(self.heartbeat(body))),
             RequestKind::LeaveGroup(body) => self.leave_group(version, body, replies),
-            RequestKind::OffsetCommit(body) => answer(ResponseKind::OffsetCommit(self.offset_commit(body))),
+            RequestKind::OffsetCommit(body) => answer(ResponseKind::OffsetCommit(self.offset_commit(version, body))),
             RequestKind::OffsetFetch(body) => answer(ResponseKind::OffsetFetch(self.offset_fetch(version, body))),
             RequestKind::OffsetDelete(body) => answer(ResponseKind::OffsetDelete(self.offset_delete(body))),
             RequestKind::ListGroups(body) => answer(ResponseKind::ListGroups(self.list_groups(body))),
@@ -468,12 +469,22 @@ impl Broker {
                 answer(ResponseKind::DescribeGroups(self.describe_groups(version, body)))
             }
             RequestKind::DeleteGroups(body) => answer(ResponseKind::DeleteGroups(self.delete_groups(body))),
+            RequestKind::ConsumerGroupHeartbeat(body) => {
+                let client = (request.client_id, request.client_host);
+                self.consumer_group_heartbeat(version, client, &body, replies)
+            }
+            RequestKind::ConsumerGroupDescribe(body) => {
+                let described = self.consumer_group_describe(body);
+                answer(ResponseKind::ConsumerGroupDescribe(consumer_group_api::with_member_types(version, described)))
+            }
             RequestKind::InitProducerId(body) => answer(ResponseKind::InitProducerId(self.init_producer_id(body))),
             RequestKind::AddPartitionsToTxn(body) => {
                 answer(ResponseKind::AddPartitionsToTxn(self.add_partitions_to_txn(body)))
             }
             RequestKind::AddOffsetsToTxn(body) => answer(ResponseKind::AddOffsetsToTxn(self.add_offsets_to_txn(body))),
-            RequestKind::TxnOffsetCommit(body) => answer(ResponseKind::TxnOffsetCommit(self.txn_offset_commit(body))),
+            RequestKind::TxnOffsetCommit(body) => {
+                answer(ResponseKind::TxnOffsetCommit(self.txn_offset_commit(version, body)))
+            }
             RequestKind::EndTxn(body) => answer(ResponseKind::EndTxn(self.end_txn(body))),
             RequestKind::DescribeAcls(_) => answer(ResponseKind::DescribeAcls(alone::describe_acls())),
             RequestKind::CreateAcls(body) => answer(ResponseKind::CreateAcls(alone::create_acls(&body))),
@@ -617,6 +628,8 @@ fn api_of(request: &RequestKind) -> Option<ApiKey> {
         RequestKind::OffsetDelete(_) => ApiKey::OffsetDelete,
         RequestKind::DescribeCluster(_) => ApiKey::DescribeCluster,
         RequestKind::DescribeProducers(_) => ApiKey::DescribeProducers,
+        RequestKind::ConsumerGroupHeartbeat(_) => ApiKey::ConsumerGroupHeartbeat,
+        RequestKind::ConsumerGroupDescribe(_) => ApiKey::ConsumerGroupDescribe,
         RequestKind::DescribeTransactions(_) => ApiKey::DescribeTransactions,
         RequestKind::ListTransactions(_) => ApiKey::ListTransactions,
         RequestKind::DescribeTopicPartitions(_) => ApiKey::DescribeTopicPartitions,

@@ -37,6 +37,10 @@ pub struct BrokerConfig {
     pub group_max_session_timeout: Duration,
     /// Most members a group may have.
     pub group_max_size: usize,
+    /// How long a member of a group of the consumer protocol (KIP-848) may be silent; `consumer.session.timeout.ms` of a group goes first.
+    pub group_consumer_session_timeout: Duration,
+    /// How often such a member is told to beat; `consumer.heartbeat.interval.ms` of a group goes first.
+    pub group_consumer_heartbeat_interval: Duration,
     /// How long the offsets of a group without members are kept.
     pub offsets_retention: Duration,
     /// Longest transaction that a producer may ask for.
@@ -73,6 +77,8 @@ impl Default for BrokerConfig {
             group_min_session_timeout: Duration::from_secs(6),
             group_max_session_timeout: Duration::from_secs(30 * 60),
             group_max_size: 10_000,
+            group_consumer_session_timeout: Duration::from_secs(45),
+            group_consumer_heartbeat_interval: Duration::from_secs(5),
             offsets_retention: Duration::from_secs(7 * 24 * 60 * 60),
             transaction_max_timeout: Duration::from_secs(15 * 60),
             producer_id_expiration: Duration::from_secs(24 * 60 * 60),

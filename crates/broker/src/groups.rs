@@ -1,11 +1,13 @@
-//! Classic consumer groups: who is a member, which generation it is, what each member was assigned, which offsets are committed.
+//! Groups: who is a member, which generation it is, what each member was assigned, which offsets are committed.
 //!
 //! Pure: requests and time come in, answers and journal entries go out; nothing here looks at a protocol's metadata, so that groups of
 //! any protocol type (`consumer`, `connect`, …) are served alike. A join or a sync that has to wait for other members is kept as a
 //! [`Ticket`] with the member and answered later. Members of a stable generation are kept, so that a restart of the broker goes by unnoticed;
 //! a rebalance that was under way is forgotten, and its members are told to join again.
-//! Counterpart of Apache Kafka's `GroupCoordinator`. Read on in `member` (joining and leaving) and `offsets`.
+//! Counterpart of Apache Kafka's `GroupCoordinator`. Read on in `member` (the classic protocol's joining and leaving), `consumer` (the newer
+//! protocol of KIP-848) and `offsets`, which groups of both have. An empty group becomes one of the protocol in which a member joins next.
 
+mod consumer;
 mod member;
 mod offsets;
 
@@ -19,7 +21,9 @@ use kafka_protocol::messages::ResponseKind;
 use crate::broker::{Ticket, code};
 use crate::config::BrokerConfig;
 use crate::journal::{CommittedOffset, Entry, MemberEntry};
+use crate::topic_config::Overrides;
 
+pub(crate) use consumer::{Beat, ConsumerGroup, ConsumerMember, TopicDirectory};
 pub(crate) use member::JoinerInfo;
 pub(crate) use offsets::{Committer, MAX_OFFSET_METADATA};
 
@@ -34,6 +38,8 @@ pub(crate) struct Limits {
     pub(crate) max_session_timeout: Duration,
     pub(crate) max_size: usize,
     pub(crate) offsets_retention: Duration,
+    pub(crate) consumer_session_timeout: Duration,
+    pub(crate) consumer_heartbeat_interval: Duration,
 }
 
 impl From<&BrokerConfig> for Limits {
@@ -44,6 +50,8 @@ impl From<&BrokerConfig> for Limits {
             max_session_timeout: config.group_max_session_timeout,
             max_size: config.group_max_size,
             offsets_retention: config.offsets_retention,
+            consumer_session_timeout: config.group_consumer_session_timeout,
+            consumer_heartbeat_interval: config.group_consumer_heartbeat_interval,
         }
     }
 }
@@ -130,6 +138,8 @@ pub(crate) struct Group {
     /// When members that have not asked for their assignment are given up.
     sync_ends: Option<Duration>,
     pub(crate) offsets: BTreeMap<(String, i32), CommittedOffset>,
+    /// Set when the group is one of the consumer protocol: then its members are there, and the classic fields are empty.
+    pub(crate) consumer: Option<ConsumerGroup>,
     /// Offsets of open transactions, by producer id.
     pub(crate) pending_offsets: BTreeMap<i64, BTreeMap<(String, i32), CommittedOffset>>,
     /// When the group last lost its members or changed its offsets, in Unix milliseconds.
@@ -152,15 +162,37 @@ impl Group {
             gathering_until: None,
             sync_ends: None,
             offsets: BTreeMap::new(),
+            consumer: None,
             pending_offsets: BTreeMap::new(),
             changed_ms: now_ms,
         }
     }
 
+    /// Whether the group has no members, of whatever protocol.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.members.is_empty() && self.consumer.as_ref().is_none_or(|consumer| consumer.members.is_empty())
+    }
+
+    /// The group's state by its Kafka name.
+    pub(crate) fn state_name(&self) -> &'static str {
+        self.consumer.as_ref().map_or_else(|| self.state.name(), ConsumerGroup::state_name)
+    }
+
+    /// Whether nothing would be lost without the group.
+    fn is_nothing(&self) -> bool {
+        self.is_empty()
+            && self.consumer.is_none()
+            && self.generation == 0
+            && self.pending.is_empty()
+            && self.offsets.is_empty()
+            && self.pending_offsets.is_empty()
+    }
+
     fn deadline(&self) -> Option<Duration> {
         let members = self.members.values().filter(|member| !member.is_waiting()).map(|member| member.expires);
         let pending = self.pending.values().copied();
-        members.chain(pending).chain(self.rebalance_ends).chain(self.sync_ends).min()
+        let consumers = self.consumer.as_ref().and_then(ConsumerGroup::deadline);
+        members.chain(pending).chain(self.rebalance_ends).chain(self.sync_ends).chain(consumers).min()
     }
 
     /// The members of a stable generation, for the journal.
@@ -232,6 +264,9 @@ impl Group {
     }
 
     fn entry(&self, group: &str) -> Entry {
+        if let Some(consumer) = &self.consumer {
+            return consumer.entry(group, self.changed_ms);
+        }
         Entry::Group {
             group: group.to_owned(),
             generation: self.generation,
@@ -245,17 +280,29 @@ impl Group {
 pub(crate) struct Groups {
     limits: Limits,
     groups: BTreeMap<String, Group>,
+    /// Configs of groups, which need not exist.
+    configs: BTreeMap<String, Overrides>,
     deadline: Option<Duration>,
 }
 
 impl Groups {
     pub(crate) fn new(limits: Limits) -> Self {
-        Self { limits, groups: BTreeMap::new(), deadline: None }
+        Self { limits, groups: BTreeMap::new(), configs: BTreeMap::new(), deadline: None }
     }
 
     /// The group of that name.
     pub(crate) fn get(&self, group: &str) -> Option<&Group> {
         self.groups.get(group)
+    }
+
+    /// What was set for the group of that name.
+    pub(crate) fn configs_of(&self, group: &str) -> Option<&Overrides> {
+        self.configs.get(group)
+    }
+
+    /// Names of groups for which something was set.
+    pub(crate) fn configured(&self) -> impl Iterator<Item = &String> {
+        self.configs.keys()
     }
 
     /// All groups by name.
@@ -281,7 +328,33 @@ impl Groups {
                 group.generation = generation;
                 group.protocol_type = protocol_type;
                 group.changed_ms = changed_ms;
+                group.consumer = None;
                 group.forget_members();
+            }
+            Entry::ConsumerGroup { group, epoch, target_epoch, changed_ms } => {
+                let group = self.groups.entry(group).or_insert_with(|| Group::new(changed_ms));
+                group.changed_ms = changed_ms;
+                group.forget_members();
+                let consumer = group.consumer.get_or_insert_default();
+                (consumer.epoch, consumer.target_epoch) = (epoch, target_epoch);
+            }
+            Entry::ConsumerMember { group, member } => {
+                if let Some(consumer) = self.groups.get_mut(&group).and_then(|group| group.consumer.as_mut()) {
+                    consumer.play_member(*member);
+                }
+            }
+            Entry::ConsumerMemberRemoved { group, member } => {
+                if let Some(consumer) = self.groups.get_mut(&group).and_then(|group| group.consumer.as_mut()) {
+                    consumer.forget(&member);
+                }
+            }
+            Entry::GroupConfigs { group, configs } => {
+                let configs = Overrides(configs.into_iter().collect());
+                if configs.0.is_empty() {
+                    self.configs.remove(&group);
+                } else {
+                    self.configs.insert(group, configs);
+                }
             }
             Entry::Members { group, protocol, leader, members } => {
                 if let Some(group) = self.groups.get_mut(&group) {
@@ -317,9 +390,15 @@ impl Groups {
 
     /// Everything worth remembering, as journal entries.
     pub(crate) fn snapshot(&self, entries: &mut Vec<Entry>) {
+        for (group, configs) in &self.configs {
+            entries.push(Entry::GroupConfigs { group: group.clone(), configs: configs.pairs() });
+        }
         for (name, group) in &self.groups {
             entries.push(group.entry(name));
             entries.extend(group.members_entry(name));
+            if let Some(consumer) = &group.consumer {
+                consumer.snapshot(name, entries);
+            }
             for offset in group.offsets.values() {
                 entries.push(Entry::OffsetCommitted { group: name.clone(), offset: offset.clone() });
             }
@@ -338,6 +417,13 @@ impl Groups {
         for member in self.groups.values_mut().flat_map(|group| group.members.values_mut()) {
             member.expires = now + member.session_timeout;
         }
+        let timeouts: Vec<(String, Duration)> =
+            self.groups.keys().map(|name| (name.clone(), self.consumer_session_timeout(name))).collect();
+        for (name, timeout) in timeouts {
+            if let Some(consumer) = self.groups.get_mut(&name).and_then(|group| group.consumer.as_mut()) {
+                consumer.resume(now, timeout);
+            }
+        }
         self.reschedule();
     }
 
@@ -351,6 +437,7 @@ impl Groups {
             .collect();
         for name in due {
             self.expire_group(&name, now, now_ms, effects);
+            self.expire_consumers(&name, now, now_ms, effects);
         }
         self.reschedule();
     }

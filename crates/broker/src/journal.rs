@@ -4,6 +4,7 @@
 //! again; a torn tail is cut. When the file has grown to several times what it says, it is replaced by a fresh one. What an entry means is
 //! the business of those who write it; the order of entries is the order of changes.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
 use bytes::Bytes;
@@ -60,6 +61,32 @@ pub(crate) struct MemberEntry {
     pub(crate) assignment: Bytes,
 }
 
+/// A member of a group of the consumer protocol.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ConsumerMemberEntry {
+    pub(crate) id: String,
+    pub(crate) instance_id: Option<String>,
+    pub(crate) rack_id: Option<String>,
+    pub(crate) client_id: String,
+    pub(crate) client_host: String,
+    pub(crate) rebalance_timeout_ms: i64,
+    pub(crate) server_assignor: Option<String>,
+    pub(crate) topics: BTreeSet<String>,
+    pub(crate) regex: String,
+    pub(crate) epoch: i32,
+    pub(crate) previous_epoch: i32,
+    /// See `groups::consumer::MemberState`.
+    pub(crate) state: u8,
+    pub(crate) assigned: HeldPartitions,
+    pub(crate) revoking: HeldPartitions,
+    pub(crate) target: PartitionSets,
+}
+
+/// Partitions by the ids of their topics, each with the epoch since which a member has it.
+pub(crate) type HeldPartitions = BTreeMap<Uuid, BTreeMap<i32, i32>>;
+/// Partitions by the ids of their topics.
+pub(crate) type PartitionSets = BTreeMap<Uuid, BTreeSet<i32>>;
+
 /// One change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Entry {
@@ -112,6 +139,25 @@ pub(crate) enum Entry {
         protocol: String,
         leader: String,
         members: Vec<MemberEntry>,
+    },
+    /// A group of the consumer protocol; its members have entries of their own.
+    ConsumerGroup {
+        group: String,
+        epoch: i32,
+        target_epoch: i32,
+        changed_ms: i64,
+    },
+    ConsumerMember {
+        group: String,
+        member: Box<ConsumerMemberEntry>,
+    },
+    ConsumerMemberRemoved {
+        group: String,
+        member: String,
+    },
+    GroupConfigs {
+        group: String,
+        configs: Vec<(String, String)>,
     },
     ProducerIds {
         next: i64,
@@ -237,6 +283,28 @@ impl Entry {
                 out.count(members.len());
                 members.iter().for_each(|member| member.write(out));
             }
+            Self::ConsumerGroup { group, epoch, target_epoch, changed_ms } => {
+                out.u8(17);
+                out.text(group);
+                out.i32(*epoch);
+                out.i32(*target_epoch);
+                out.i64(*changed_ms);
+            }
+            Self::ConsumerMember { group, member } => {
+                out.u8(18);
+                out.text(group);
+                member.write(out);
+            }
+            Self::ConsumerMemberRemoved { group, member } => {
+                out.u8(19);
+                out.text(group);
+                out.text(member);
+            }
+            Self::GroupConfigs { group, configs } => {
+                out.u8(20);
+                out.text(group);
+                write_configs(configs, out);
+            }
             Self::PendingOffsetsEnded { group, producer_id, commit } => {
                 out.u8(15);
                 out.text(group);
@@ -284,7 +352,89 @@ impl Entry {
                 leader: from.text()?,
                 members: (0..from.count()?).map(|_| MemberEntry::read(from)).collect::<Result<_, _>>()?,
             },
+            17 => Self::ConsumerGroup {
+                group: from.text()?,
+                epoch: from.i32()?,
+                target_epoch: from.i32()?,
+                changed_ms: from.i64()?,
+            },
+            18 => Self::ConsumerMember { group: from.text()?, member: Box::new(ConsumerMemberEntry::read(from)?) },
+            19 => Self::ConsumerMemberRemoved { group: from.text()?, member: from.text()? },
+            20 => Self::GroupConfigs { group: from.text()?, configs: read_configs(from)? },
             _ => return Err(Malformed),
+        })
+    }
+}
+
+impl ConsumerMemberEntry {
+    fn write(&self, out: &mut Writer) {
+        out.text(&self.id);
+        out.optional_text(self.instance_id.as_deref());
+        out.optional_text(self.rack_id.as_deref());
+        out.text(&self.client_id);
+        out.text(&self.client_host);
+        out.i64(self.rebalance_timeout_ms);
+        out.optional_text(self.server_assignor.as_deref());
+        out.count(self.topics.len());
+        self.topics.iter().for_each(|topic| out.text(topic));
+        out.text(&self.regex);
+        out.i32(self.epoch);
+        out.i32(self.previous_epoch);
+        out.u8(self.state);
+        for held in [&self.assigned, &self.revoking] {
+            out.count(held.len());
+            for (topic, list) in held {
+                out.u128(topic.as_u128());
+                out.count(list.len());
+                for (partition, since) in list {
+                    out.i32(*partition);
+                    out.i32(*since);
+                }
+            }
+        }
+        out.count(self.target.len());
+        for (topic, list) in &self.target {
+            out.u128(topic.as_u128());
+            out.count(list.len());
+            list.iter().for_each(|partition| out.i32(*partition));
+        }
+    }
+
+    fn read(from: &mut Reader<'_>) -> Result<Self, Malformed> {
+        let held = |from: &mut Reader<'_>| -> Result<HeldPartitions, Malformed> {
+            (0..from.count()?)
+                .map(|_| {
+                    let topic = Uuid::from_u128(from.u128()?);
+                    let list = (0..from.count()?).map(|_| Ok((from.i32()?, from.i32()?))).collect::<Result<_, _>>()?;
+                    Ok((topic, list))
+                })
+                .collect()
+        };
+        let partitions = |from: &mut Reader<'_>| -> Result<PartitionSets, Malformed> {
+            (0..from.count()?)
+                .map(|_| {
+                    let topic = Uuid::from_u128(from.u128()?);
+                    let list = (0..from.count()?).map(|_| from.i32()).collect::<Result<_, _>>()?;
+                    Ok((topic, list))
+                })
+                .collect()
+        };
+        Ok(Self {
+            id: from.text()?,
+            instance_id: from.optional_text()?,
+            rack_id: from.optional_text()?,
+            client_id: from.text()?,
+            client_host: from.text()?,
+            rebalance_timeout_ms: from.i64()?,
+            server_assignor: from.optional_text()?,
+            topics: (0..from.count()?).map(|_| from.text()).collect::<Result<_, _>>()?,
+            regex: from.text()?,
+            epoch: from.i32()?,
+            previous_epoch: from.i32()?,
+            state: from.u8()?,
+            assigned: held(from)?,
+            revoking: held(from)?,
+            target: partitions(from)?,
         })
     }
 }
@@ -520,6 +670,32 @@ mod tests {
                     protocols: vec![("range".into(), Bytes::from_static(b"p"))],
                     assignment: Bytes::from_static(b"a"),
                 }],
+            },
+            Entry::ConsumerGroup { group: "c".into(), epoch: 3, target_epoch: 2, changed_ms: 1 },
+            Entry::ConsumerMember {
+                group: "c".into(),
+                member: Box::new(ConsumerMemberEntry {
+                    id: "m-2".into(),
+                    instance_id: None,
+                    rack_id: Some("r".into()),
+                    client_id: "c".into(),
+                    client_host: "/h".into(),
+                    rebalance_timeout_ms: 5,
+                    server_assignor: Some("range".into()),
+                    topics: BTreeSet::from(["t".to_owned()]),
+                    regex: "t.*".into(),
+                    epoch: 2,
+                    previous_epoch: 1,
+                    state: 1,
+                    assigned: HeldPartitions::from([(id, BTreeMap::from([(0, 1), (2, 2)]))]),
+                    revoking: HeldPartitions::from([(id, BTreeMap::from([(1, 1)]))]),
+                    target: PartitionSets::from([(id, BTreeSet::from([1]))]),
+                }),
+            },
+            Entry::ConsumerMemberRemoved { group: "c".into(), member: "m-2".into() },
+            Entry::GroupConfigs {
+                group: "c".into(),
+                configs: vec![("consumer.session.timeout.ms".into(), "45000".into())],
             },
             Entry::ProducerIds { next: 1000 },
             Entry::Transaction(TransactionEntry {

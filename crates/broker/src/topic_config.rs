@@ -85,13 +85,18 @@ pub(crate) static DEFINITIONS: [Definition; 33] = [
 pub(crate) struct Overrides(pub(crate) BTreeMap<String, String>);
 
 impl Definition {
+    /// A config whose value need only be of its kind.
+    pub(crate) const fn free(name: &'static str, kind: Kind, default: &'static str) -> Self {
+        definition(name, kind, default, Check::Any)
+    }
+
     /// The config of that name.
     pub(crate) fn of(name: &str) -> Option<&'static Self> {
         DEFINITIONS.iter().find(|definition| definition.name == name)
     }
 
     /// Says why `value` cannot be taken.
-    fn refuse(&self, value: &str) -> Option<String> {
+    pub(crate) fn refuse(&self, value: &str) -> Option<String> {
         let name = self.name;
         let not_a =
             |what: &str| Some(format!("Invalid value {value} for configuration {name}: Not a number of type {what}"));

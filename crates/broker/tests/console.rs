@@ -31,6 +31,12 @@ fn what_the_console_producer_writes_the_console_consumer_reads() {
         expected.extend(lines);
     }
     assert_eq!(console_consume(&java, &address, "words", expected.len(), &[]).unwrap(), expected);
+    // A consumer of the newer protocol (KIP-848) reads the same.
+    let modern = ["--group", "modern", "--command-property", "group.protocol=consumer"];
+    assert_eq!(console_consume(&java, &address, "words", expected.len(), &modern).unwrap(), expected);
+    let groups = "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand";
+    let state = tool(&java, groups, &address, &["--describe", "--group", "modern", "--state"]).unwrap();
+    assert!(state.contains("Empty"), "{state}");
     served.stop().unwrap();
 
     // Everything is there again after a restart, on another port.
@@ -48,6 +54,8 @@ fn what_the_console_producer_writes_the_console_consumer_reads() {
     let row = described.lines().find(|line| line.starts_with("readers")).unwrap_or_else(|| panic!("{described}"));
     let cells: Vec<&str> = row.split_whitespace().take(6).collect();
     assert_eq!(cells, ["readers", "words", "0", "1000", "1000", "0"], "{described}");
+    let described = tool(&java, groups, &address, &["--describe", "--group", "modern"]).unwrap();
+    assert!(described.contains("1000"), "{described}");
     served.stop().unwrap();
 }
 

@@ -64,11 +64,15 @@ pub(super) static SERVED: &[(ApiKey, i16, i16)] = &[
     (ApiKey::DescribeProducers, 0, 0),
     (ApiKey::DescribeTransactions, 0, 0),
     (ApiKey::ListTransactions, 0, 2),
+    (ApiKey::ConsumerGroupHeartbeat, 0, 1),
+    (ApiKey::ConsumerGroupDescribe, 0, 1),
     (ApiKey::ListConfigResources, 0, 1),
     (ApiKey::DescribeTopicPartitions, 0, 0),
 ];
 /// Features that are in force: name, lowest and highest level known, level. Clients choose by them how they behave.
 static FEATURES: &[(&str, i16, i16, i16)] = &[
+    // The consumer protocol of KIP-848.
+    ("group.version", 0, 1, 1),
     // Apache Kafka 4.3's.
     ("metadata.version", 7, 30, 30),
 ];

@@ -19,6 +19,7 @@ use kafka_protocol::protocol::StrBytes;
 
 use super::topics::{Refusal, SOURCE_BROKER, SOURCE_DEFAULT, SOURCE_TOPIC};
 use super::{Broker, code};
+use crate::group_config;
 use crate::journal::Entry;
 use crate::topic_config::{DEFINITIONS, Definition, Kind, Overrides, value_of};
 
@@ -28,6 +29,8 @@ const BROKER: i8 = 4;
 const BROKER_LOGGER: i8 = 8;
 const CLIENT_METRICS: i8 = 16;
 const GROUP: i8 = 32;
+/// Where a group's config comes from when it was set.
+const SOURCE_GROUP: i8 = 8;
 /// What `IncrementalAlterConfigs` does with a value.
 const SET: i8 = 0;
 const DELETE: i8 = 1;
@@ -44,6 +47,7 @@ impl Broker {
                 let described = match resource.resource_type {
                     TOPIC => self.topic_configs(&name, request.include_synonyms),
                     BROKER => self.broker_configs(&name),
+                    GROUP => self.group_configs(&name, request.include_synonyms),
                     other => Err(unknown_kind(other)),
                 };
                 let result = DescribeConfigsResult::default()
@@ -101,6 +105,39 @@ impl Broker {
                 )
             })
             .collect()
+    }
+
+    /// Configs of a group, which need not exist.
+    fn group_configs(&self, name: &str, synonyms: bool) -> Result<Vec<DescribeConfigsResourceResult>, Refusal> {
+        if name.is_empty() {
+            return Err((ResponseError::InvalidRequest, "Group name must not be empty.".to_owned()));
+        }
+        let none = Overrides::default();
+        let own = self.groups.configs_of(name).unwrap_or(&none);
+        let described = group_config::definitions().map(|definition| {
+            let set = own.0.get(definition.name);
+            let default = (definition.default, SOURCE_DEFAULT);
+            let (value, source) = set.map_or(default, |value| (value.as_str(), SOURCE_GROUP));
+            let text = |value: &str| Some(StrBytes::from(value.to_owned()));
+            let result = DescribeConfigsResourceResult::default()
+                .with_name(definition.name.into())
+                .with_value(text(value))
+                .with_config_source(source)
+                .with_config_type(definition.kind as i8)
+                .with_documentation(None);
+            if !synonyms {
+                return result;
+            }
+            let mut places = vec![(format!("group.{}", definition.name), default)];
+            if set.is_some() {
+                places.insert(0, (definition.name.to_owned(), (value, source)));
+            }
+            let synonyms = places.into_iter().map(|(name, (value, source))| {
+                DescribeConfigsSynonym::default().with_name(name.into()).with_value(text(value)).with_source(source)
+            });
+            result.with_synonyms(synonyms.collect())
+        });
+        Ok(described.collect())
     }
 
     fn broker_configs(&self, name: &str) -> Result<Vec<DescribeConfigsResourceResult>, Refusal> {
@@ -171,6 +208,11 @@ impl Broker {
         for kind in wanted {
             let names: Vec<StrBytes> = match kind {
                 TOPIC => self.topics.iter().map(|topic| topic.name.clone().into()).collect(),
+                GROUP => {
+                    let groups = self.groups.iter().map(|(name, _)| name).chain(self.groups.configured());
+                    let names: BTreeSet<&String> = groups.collect();
+                    names.into_iter().map(|name| name.clone().into()).collect()
+                }
                 BROKER | BROKER_LOGGER => vec![self.config.node_id.to_string().into()],
                 _ => Vec::new(),
             };
@@ -192,7 +234,12 @@ impl Broker {
                     .iter()
                     .filter_map(|config| Some((config.name.to_string(), config.value.as_ref()?.to_string())))
                     .collect();
-                self.set_configs(&resource.resource_name, Overrides(values), request.validate_only)
+                self.set_configs(
+                    resource.resource_type,
+                    &resource.resource_name,
+                    Overrides(values),
+                    request.validate_only,
+                )
             });
             let (error, message) = told(result);
             responses.push(
@@ -215,8 +262,8 @@ impl Broker {
             let name = resource.resource_name.to_string();
             let result = self
                 .check_alterable(resource.resource_type, &name)
-                .and_then(|()| self.changed(&name, resource.configs))
-                .and_then(|configs| self.set_configs(&name, configs, request.validate_only));
+                .and_then(|()| self.changed(resource.resource_type, &name, resource.configs))
+                .and_then(|configs| self.set_configs(resource.resource_type, &name, configs, request.validate_only));
             let (error, message) = told(result);
             responses.push(
                 IncrementalResponse::default()
@@ -233,6 +280,10 @@ impl Broker {
         match kind {
             TOPIC if self.topics.get(name).is_some() => Ok(()),
             TOPIC => Err(unknown_topic(name)),
+            GROUP if name.is_empty() => {
+                Err((ResponseError::InvalidRequest, "Default group resources are not allowed.".to_owned()))
+            }
+            GROUP => Ok(()),
             BROKER => {
                 let reason = "The configs of this broker are given at its start and cannot be changed while it runs.";
                 Err((ResponseError::InvalidRequest, reason.to_owned()))
@@ -241,11 +292,23 @@ impl Broker {
         }
     }
 
-    /// A topic's own configs after the changes.
-    fn changed(&self, name: &str, changes: Vec<AlterableConfig>) -> Result<Overrides, Refusal> {
-        let topic = self.topics.get(name).ok_or_else(|| unknown_topic(name))?;
+    /// What was set for a topic or group.
+    fn own_configs(&self, kind: i8, name: &str) -> Result<Overrides, Refusal> {
+        match kind {
+            GROUP => Ok(self.groups.configs_of(name).cloned().unwrap_or_default()),
+            _ => Ok(self.topics.get(name).ok_or_else(|| unknown_topic(name))?.overrides.clone()),
+        }
+    }
+
+    /// A topic's or group's own configs after the changes.
+    fn changed(&self, kind: i8, name: &str, changes: Vec<AlterableConfig>) -> Result<Overrides, Refusal> {
         let mut seen = BTreeMap::new();
-        let mut configs = topic.overrides.clone();
+        let mut configs = self.own_configs(kind, name)?;
+        let definition_of = |config: &str| match kind {
+            GROUP => group_config::definitions().find(|definition| definition.name == config),
+            _ => Definition::of(config),
+        };
+        let of = if kind == GROUP { "group" } else { "topic" };
         for change in changes {
             let config = change.name.to_string();
             let invalid = |reason: String| (ResponseError::InvalidConfig, reason);
@@ -260,7 +323,7 @@ impl Broker {
                 continue;
             }
             let definition =
-                Definition::of(&config).ok_or_else(|| invalid(format!("Unknown topic config name: {config}")))?;
+                definition_of(&config).ok_or_else(|| invalid(format!("Unknown {of} config name: {config}")))?;
             match (change.config_operation, value) {
                 (SET, Some(value)) => {
                     configs.0.insert(config, value);
@@ -297,7 +360,17 @@ impl Broker {
         Ok(configs)
     }
 
-    fn set_configs(&mut self, name: &str, configs: Overrides, validate_only: bool) -> Result<(), Refusal> {
+    fn set_configs(&mut self, kind: i8, name: &str, configs: Overrides, validate_only: bool) -> Result<(), Refusal> {
+        if kind == GROUP {
+            group_config::check(&configs).map_err(|reason| (ResponseError::InvalidConfig, reason))?;
+            if !validate_only && configs != self.own_configs(kind, name)? {
+                let entry = Entry::GroupConfigs { group: name.to_owned(), configs: configs.pairs() };
+                self.record(std::slice::from_ref(&entry))
+                    .map_err(|error| (error, "The broker cannot write to its data folder.".to_owned()))?;
+                self.groups.play(entry);
+            }
+            return Ok(());
+        }
         let topic = self.topics.get(name).ok_or_else(|| unknown_topic(name))?;
         let id = topic.id;
         configs.check().map_err(|reason| (ResponseError::InvalidConfig, reason))?;

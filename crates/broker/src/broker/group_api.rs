@@ -33,8 +33,9 @@ const NO_PROTOCOL_VERSION: i16 = 7;
 const NOT_FOUND_VERSION: i16 = 6;
 /// "Not asked for", where authorized operations would be told: there is no authorization to tell about.
 const NO_OPERATIONS: i32 = i32::MIN;
-/// The kind of all groups here; the newer protocol's are not served.
+/// Kinds of groups.
 const CLASSIC: &str = "classic";
+const MODERN: &str = "consumer";
 /// The protocol type whose members say which topics they read.
 const CONSUMER: &str = "consumer";
 /// No offset was committed.
@@ -89,7 +90,7 @@ impl Broker {
         Outcome::Answer(ResponseKind::LeaveGroup(response))
     }
 
-    pub(super) fn offset_commit(&mut self, request: OffsetCommitRequest) -> OffsetCommitResponse {
+    pub(super) fn offset_commit(&mut self, version: i16, request: OffsetCommitRequest) -> OffsetCommitResponse {
         let group = request.group_id.to_string();
         let committer = Committer {
             group: &group,
@@ -97,7 +98,7 @@ impl Broker {
             instance_id: request.group_instance_id.as_deref(),
             generation: request.generation_id_or_member_epoch,
         };
-        let allowed = self.groups.check_commit(self.now.elapsed, &committer, false);
+        let allowed = self.groups.check_commit(self.now.elapsed, &committer, false, version);
         let mut accepted = Vec::new();
         // The errors of all partitions; those without one depend on the journal.
         let mut topics: Vec<(TopicName, Vec<CommitResult>)> = Vec::new();
@@ -109,8 +110,8 @@ impl Broker {
                     let index = partition.partition_index;
                     let (offset, epoch) = (partition.committed_offset, partition.committed_leader_epoch);
                     let metadata = partition.committed_metadata;
-                    let checked =
-                        allowed.and_then(|()| self.checked_offset(&topic.name, index, (offset, epoch), metadata));
+                    let checked = allowed
+                        .and_then(|()| self.checked_offset(&committer, &topic.name, index, (offset, epoch), metadata));
                     let result = checked.map(|offset| accepted.push(offset));
                     (index, result)
                 })
@@ -145,6 +146,7 @@ impl Broker {
     /// What is kept of an offset and leader epoch that shall be committed, if it can be.
     pub(super) fn checked_offset(
         &self,
+        committer: &Committer<'_>,
         name: &TopicName,
         partition: i32,
         (offset, leader_epoch): (i64, i32),
@@ -154,6 +156,7 @@ impl Broker {
         if !(0..topic.partition_count()).contains(&partition) {
             return Err(ResponseError::UnknownTopicOrPartition);
         }
+        self.groups.check_commit_for(committer, topic.id, partition)?;
         let metadata = metadata.map(|text| text.to_string()).unwrap_or_default();
         if metadata.len() > MAX_OFFSET_METADATA {
             return Err(ResponseError::OffsetMetadataTooLarge);
@@ -169,8 +172,19 @@ impl Broker {
                 let topics = asked
                     .topics
                     .map(|topics| topics.into_iter().map(|topic| (topic.name, topic.partition_indexes)).collect());
+                let response = OffsetFetchResponseGroup::default();
+                let consumer = self.groups.get(&asked.group_id).and_then(|group| group.consumer.as_ref());
+                let checked = match (consumer, &asked.member_id) {
+                    (None, _) => Ok(()),
+                    // An administrator asks.
+                    (Some(_), None) if asked.member_epoch < 0 => Ok(()),
+                    (Some(consumer), id) => consumer.check_epoch(id.as_deref().unwrap_or_default(), asked.member_epoch),
+                };
+                if let Err(error) = checked {
+                    return response.with_group_id(asked.group_id).with_error_code(code(error));
+                }
                 let topics = self.fetched_offsets(&asked.group_id, topics, stable);
-                OffsetFetchResponseGroup::default().with_group_id(asked.group_id).with_topics(topics)
+                response.with_group_id(asked.group_id).with_topics(topics)
             });
             return OffsetFetchResponse::default().with_groups(groups.collect());
         }
@@ -227,6 +241,7 @@ impl Broker {
         let Some(group) = self.groups.get(&name) else {
             return OffsetDeleteResponse::default().with_error_code(code(ResponseError::GroupIdNotFound));
         };
+        let of_members = group.consumer.as_ref();
         let Some(in_use) = topics_in_use(group) else {
             return OffsetDeleteResponse::default().with_error_code(code(ResponseError::NonEmptyGroup));
         };
@@ -235,7 +250,8 @@ impl Broker {
             .topics
             .into_iter()
             .map(|topic| {
-                let error = if in_use.contains(topic.name.as_str()) {
+                let is_read = of_members.is_some_and(|members| members.reads(topic.name.as_str()));
+                let error = if is_read || in_use.contains(topic.name.as_str()) {
                     code(ResponseError::GroupSubscribedToTopic)
                 } else {
                     for partition in &topic.partitions {
@@ -274,14 +290,17 @@ impl Broker {
             .groups
             .iter()
             .filter(|(_, group)| {
-                wanted(&request.states_filter, group.state.name()) && wanted(&request.types_filter, CLASSIC)
+                wanted(&request.states_filter, group.state_name()) && wanted(&request.types_filter, kind_of(group))
             })
             .map(|(name, group)| {
                 ListedGroup::default()
                     .with_group_id(group_id(name))
-                    .with_protocol_type(group.protocol_type.clone().unwrap_or_default().into())
-                    .with_group_state(group.state.name().into())
-                    .with_group_type(CLASSIC.into())
+                    .with_protocol_type(match group.consumer {
+                        Some(_) => CONSUMER.into(),
+                        None => group.protocol_type.clone().unwrap_or_default().into(),
+                    })
+                    .with_group_state(group.state_name().into())
+                    .with_group_type(kind_of(group).into())
             })
             .collect();
         ListGroupsResponse::default().with_groups(groups)
@@ -293,17 +312,19 @@ impl Broker {
             .into_iter()
             .map(|id| {
                 let described = DescribedGroup::default().with_authorized_operations(NO_OPERATIONS);
-                match self.groups.get(&id) {
-                    Some(group) => describe(described.with_group_id(id), group),
-                    None if version >= NOT_FOUND_VERSION => {
-                        let reason = format!("Group {} not found.", id.as_str());
+                let found = self.groups.get(&id);
+                match found {
+                    Some(group) if group.consumer.is_none() => describe(described.with_group_id(id), group),
+                    _ if version >= NOT_FOUND_VERSION => {
+                        let reason = if found.is_some() { "is not a classic group" } else { "not found" };
+                        let reason = format!("Group {} {reason}.", id.as_str());
                         described
                             .with_group_id(id)
                             .with_group_state("Dead".into())
                             .with_error_code(code(ResponseError::GroupIdNotFound))
                             .with_error_message(Some(reason.into()))
                     }
-                    None => described.with_group_id(id).with_group_state("Dead".into()),
+                    _ => described.with_group_id(id).with_group_state("Dead".into()),
                 }
             })
             .collect();
@@ -359,6 +380,10 @@ fn topics_in_use(group: &Group) -> Option<BTreeSet<String>> {
         topics.extend(subscription.topics.iter().map(|topic| topic.to_string()));
     }
     Some(topics)
+}
+
+fn kind_of(group: &Group) -> &'static str {
+    if group.consumer.is_some() { MODERN } else { CLASSIC }
 }
 
 fn describe(described: DescribedGroup, group: &Group) -> DescribedGroup {

@@ -1,5 +1,6 @@
 //! The core, driven by requests: what a client is told, what is there after a crash.
 
+mod consumer_groups;
 mod crash;
 mod groups;
 mod model;

@@ -96,6 +96,8 @@ impl Topic {
 pub(super) struct Topics {
     by_name: BTreeMap<String, Topic>,
     names: HashMap<Uuid, String>,
+    /// Grows whenever topics or partitions come or go.
+    pub(super) changes: u64,
 }
 
 impl Topics {
@@ -139,11 +141,16 @@ impl Topics {
     }
 
     fn remove(&mut self, id: Uuid) -> Option<Topic> {
+        self.changes += 1;
         self.by_name.remove(&self.names.remove(&id)?)
     }
 
     /// Plays an entry of the journal.
     pub(super) fn play(&mut self, entry: Entry, defaults: &Overrides) {
+        self.changes += u64::from(matches!(
+            entry,
+            Entry::TopicCreated { .. } | Entry::TopicDeleted { .. } | Entry::PartitionsAdded { .. }
+        ));
         match entry {
             Entry::TopicCreated { id, name, partitions, configs } => {
                 let overrides = Overrides(configs.into_iter().collect());

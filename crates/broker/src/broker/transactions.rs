@@ -322,7 +322,11 @@ impl Broker {
         AddOffsetsToTxnResponse::default().with_error_code(result_code(result))
     }
 
-    pub(super) fn txn_offset_commit(&mut self, request: TxnOffsetCommitRequest) -> TxnOffsetCommitResponse {
+    pub(super) fn txn_offset_commit(
+        &mut self,
+        version: i16,
+        request: TxnOffsetCommitRequest,
+    ) -> TxnOffsetCommitResponse {
         let group = request.group_id.to_string();
         let committer = Committer {
             group: &group,
@@ -337,7 +341,7 @@ impl Broker {
                 let open = transaction.phase == Phase::Ongoing && transaction.groups.contains(&group);
                 if open { Ok(()) } else { Err(ResponseError::InvalidTxnState) }
             })
-            .and_then(|()| self.groups.check_commit(self.now.elapsed, &committer, true));
+            .and_then(|()| self.groups.check_commit(self.now.elapsed, &committer, true, version));
         let mut accepted = Vec::new();
         let mut results = Vec::new();
         for topic in request.topics {
@@ -345,7 +349,8 @@ impl Broker {
                 let index = partition.partition_index;
                 let (offset, epoch) = (partition.committed_offset, partition.committed_leader_epoch);
                 let metadata = partition.committed_metadata;
-                let checked = allowed.and_then(|()| self.checked_offset(&topic.name, index, (offset, epoch), metadata));
+                let checked = allowed
+                    .and_then(|()| self.checked_offset(&committer, &topic.name, index, (offset, epoch), metadata));
                 let result = checked.map(|offset| accepted.push(offset));
                 results.push((topic.name.clone(), index, result));
             }

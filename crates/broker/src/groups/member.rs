@@ -76,6 +76,14 @@ impl Groups {
         }
         let limits = self.limits.clone();
         let group = self.groups.entry(name.clone()).or_insert_with(|| Group::new(now_ms));
+        if let Some(consumer) = &group.consumer {
+            if !consumer.members.is_empty() {
+                return Err(ResponseError::InconsistentGroupProtocol);
+            }
+            // An empty group takes the protocol of whoever joins; it counts from the beginning again.
+            group.consumer = None;
+            group.generation = 0;
+        }
         let protocol_type = request.protocol_type.to_string();
         let protocols: Vec<(String, Bytes)> =
             request.protocols.into_iter().map(|protocol| (protocol.name.to_string(), protocol.metadata)).collect();

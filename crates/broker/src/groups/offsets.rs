@@ -4,12 +4,16 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use kafka_protocol::ResponseError;
+use uuid::Uuid;
 
 use super::{Effects, Group, Groups, State};
 use crate::journal::{CommittedOffset, Entry};
 
 /// Longest text that may go with an offset, in bytes.
 pub(crate) const MAX_OFFSET_METADATA: usize = 4096;
+
+/// First version of `OffsetCommit` that members of the consumer protocol may use.
+const MEMBER_EPOCH_VERSION: i16 = 9;
 
 /// Who commits.
 pub(crate) struct Committer<'a> {
@@ -26,11 +30,26 @@ impl Groups {
         now: Duration,
         committer: &Committer<'_>,
         in_transaction: bool,
+        version: i16,
     ) -> Result<(), ResponseError> {
         let Some(group) = self.groups.get_mut(committer.group) else {
             // Without a generation, whoever commits keeps no group but the offsets.
             return if committer.generation < 0 { Ok(()) } else { Err(ResponseError::IllegalGeneration) };
         };
+        if let Some(consumer) = &group.consumer {
+            if committer.generation < 0 && consumer.members.is_empty() {
+                return Ok(());
+            }
+            if !consumer.members.contains_key(committer.member_id) {
+                return Err(ResponseError::UnknownMemberId);
+            }
+            // Before, a client would not know what to make of a stale epoch, which `check_commit_for` finds.
+            return if in_transaction || version >= MEMBER_EPOCH_VERSION {
+                Ok(())
+            } else {
+                Err(ResponseError::UnsupportedVersion)
+            };
+        }
         let anonymous = committer.generation < 0 && committer.member_id.is_empty() && committer.instance_id.is_none();
         if anonymous {
             return if in_transaction || group.state == State::Empty {
@@ -47,6 +66,21 @@ impl Groups {
                 group.touch(committer.member_id, now);
                 Ok(())
             }
+        }
+    }
+
+    /// Whether the offset of this partition may be committed, by somebody who passed [`Self::check_commit`].
+    pub(crate) fn check_commit_for(
+        &self,
+        committer: &Committer<'_>,
+        topic: Uuid,
+        partition: i32,
+    ) -> Result<(), ResponseError> {
+        match self.groups.get(committer.group).and_then(|group| group.consumer.as_ref()) {
+            Some(consumer) if !consumer.members.is_empty() => {
+                consumer.check_commit(committer.member_id, committer.generation, topic, partition)
+            }
+            _ => Ok(()),
         }
     }
 
@@ -92,9 +126,7 @@ impl Groups {
     pub(crate) fn check_delete(&self, name: &str) -> Result<(), ResponseError> {
         match self.groups.get(name) {
             None => Err(ResponseError::GroupIdNotFound),
-            Some(group) if !group.members.is_empty() || !group.pending_offsets.is_empty() => {
-                Err(ResponseError::NonEmptyGroup)
-            }
+            Some(group) if !group.is_empty() || !group.pending_offsets.is_empty() => Err(ResponseError::NonEmptyGroup),
             Some(_) => Ok(()),
         }
     }
@@ -116,9 +148,12 @@ impl Groups {
     pub(crate) fn expired(&self, now_ms: i64, effects: &mut Effects) {
         let retention_ms = i64::try_from(self.limits.offsets_retention.as_millis()).unwrap_or(i64::MAX);
         for (name, group) in &self.groups {
-            let idle = group.state == State::Empty && group.pending.is_empty() && group.pending_offsets.is_empty();
+            let idle = group.is_empty()
+                && group.state == State::Empty
+                && group.pending.is_empty()
+                && group.pending_offsets.is_empty();
             let forgotten = now_ms.saturating_sub(group.changed_ms) >= retention_ms;
-            let never_formed = group.offsets.is_empty() && group.generation == 0;
+            let never_formed = group.offsets.is_empty() && group.generation == 0 && group.consumer.is_none();
             if idle && (forgotten || never_formed) {
                 effects.entries.push(Entry::GroupRemoved { group: name.clone() });
             }

@@ -1,6 +1,7 @@
 //! What both brokers are asked.
 
 mod alone;
+mod consumers;
 mod groups;
 mod records;
 mod transactions;
@@ -23,6 +24,7 @@ use uuid::Uuid;
 
 use crate::side::Known;
 use alone::alone;
+use consumers::consumers;
 use groups::groups;
 use records::{records, versions};
 use transactions::transactions;
@@ -36,6 +38,8 @@ pub(crate) struct Step {
     pub(crate) repeatable: bool,
     /// Fields of the answer that may differ: texts for people, times.
     pub(crate) ignored: &'static [&'static str],
+    /// When there are any: the only fields of the answer that are compared.
+    pub(crate) shown: &'static [&'static str],
 }
 
 fn step(name: &'static str, api: ApiKey, version: i16, request: impl Fn(&Known) -> RequestKind + 'static) -> Step {
@@ -46,7 +50,7 @@ fn step(name: &'static str, api: ApiKey, version: i16, request: impl Fn(&Known) 
         "last_timestamp",
         "transaction_start_time_ms",
     ];
-    Step { name, api, version, request: Box::new(request), repeatable: false, ignored }
+    Step { name, api, version, request: Box::new(request), repeatable: false, ignored, shown: &[] }
 }
 
 fn topic(name: &str) -> TopicName {
@@ -68,6 +72,7 @@ pub(crate) fn script() -> Vec<Step> {
     steps.extend(records());
     steps.extend(versions());
     steps.extend(groups());
+    steps.extend(consumers());
     steps.extend(transactions());
     steps.extend(endings());
     steps

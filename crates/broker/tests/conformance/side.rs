@@ -133,6 +133,9 @@ impl Side {
                 continue;
             }
             let field = line.split(':').next().unwrap_or_default();
+            if !step.shown.is_empty() && !step.shown.contains(&field) {
+                continue;
+            }
             if step.ignored.contains(&field) {
                 within = usize::from(opens);
             } else if line != "unknown_tagged_fields: {}," {
@@ -156,6 +159,16 @@ fn put_in_order(response: &mut ResponseKind) {
         ResponseKind::DescribeConfigs(described) => {
             for result in &mut described.results {
                 result.configs.sort_by(|left, right| left.name.as_str().cmp(right.name.as_str()));
+            }
+        }
+        ResponseKind::ConsumerGroupDescribe(described) => {
+            for group in &mut described.groups {
+                group.members.sort_by(|left, right| left.member_id.as_str().cmp(right.member_id.as_str()));
+                for member in &mut group.members {
+                    for assignment in [&mut member.assignment, &mut member.target_assignment] {
+                        assignment.topic_partitions.iter_mut().for_each(|topic| topic.partitions.sort_unstable());
+                    }
+                }
             }
         }
         ResponseKind::ListGroups(listed) => {

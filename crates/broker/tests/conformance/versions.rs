@@ -32,7 +32,6 @@ const NOT_SERVED: &[(&str, &[ApiKey])] = &[
             ApiKey::WriteTxnMarkers,
         ],
     ),
-    ("groups are those of the classic protocol", &[ApiKey::ConsumerGroupHeartbeat, ApiKey::ConsumerGroupDescribe]),
     (
         "share groups are not offered",
         &[
@@ -69,7 +68,6 @@ const LESS: &[(ApiKey, i16, &str)] = &[
 /// Features that this broker does not have, or has at another level.
 const FEATURES: &[(&str, &str)] = &[
     ("eligible.leader.replicas.version", "there are no replicas"),
-    ("group.version", "groups are those of the classic protocol"),
     ("transaction.version", "transactions are those before KIP-890"),
     ("share.version", "share groups are not offered"),
     ("streams.version", "streams groups are not offered"),

@@ -194,6 +194,19 @@ fn full_request(api: ApiKey, version: i16, topic_id: uuid::Uuid) -> RequestKind 
                 elect_leaders_request::TopicPartitions::default().with_topic(name()).with_partitions(vec![0, 9]);
             RequestKind::ElectLeaders(ElectLeadersRequest::default().with_topic_partitions(Some(vec![topic])))
         }
+        ApiKey::ConsumerGroupHeartbeat => {
+            let request = ConsumerGroupHeartbeatRequest::default().with_group_id(GroupId("modern".into()));
+            RequestKind::ConsumerGroupHeartbeat(
+                request
+                    .with_member_id(format!("m{version}").into())
+                    .with_rebalance_timeout_ms(1000)
+                    .with_subscribed_topic_names(Some(vec![name()]))
+                    .with_topic_partitions(Some(Vec::new())),
+            )
+        }
+        ApiKey::ConsumerGroupDescribe => RequestKind::ConsumerGroupDescribe(
+            ConsumerGroupDescribeRequest::default().with_group_ids(vec![group(), GroupId("modern".into())]),
+        ),
         ApiKey::ListConfigResources => RequestKind::ListConfigResources(ListConfigResourcesRequest::default()),
         other => panic!("{other:?} is served and has no request here"),
     }

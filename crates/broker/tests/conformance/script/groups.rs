@@ -210,9 +210,13 @@ pub(super) fn more_groups() -> Vec<Step> {
 }
 
 pub(super) fn delete_offsets(name: &'static str, of: &'static str) -> Step {
+    delete_offsets_of(name, of, "t")
+}
+
+pub(super) fn delete_offsets_of(name: &'static str, of: &'static str, in_topic: &'static str) -> Step {
     step(name, ApiKey::OffsetDelete, 0, move |_| {
         let partition = OffsetDeleteRequestPartition::default();
-        let wanted = OffsetDeleteRequestTopic::default().with_name(topic("t")).with_partitions(vec![partition]);
+        let wanted = OffsetDeleteRequestTopic::default().with_name(topic(in_topic)).with_partitions(vec![partition]);
         RequestKind::OffsetDelete(OffsetDeleteRequest::default().with_group_id(group(of)).with_topics(vec![wanted]))
     })
 }

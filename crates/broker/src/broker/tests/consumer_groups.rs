@@ -1,0 +1,181 @@
+//! Groups of the consumer protocol over time, over restarts and over changes of topics.
+
+use std::collections::BTreeSet;
+
+use kafka_protocol::messages::consumer_group_heartbeat_request::TopicPartitions;
+use kafka_protocol::messages::{
+    ConsumerGroupDescribeRequest, ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse, GroupId,
+};
+
+use super::*;
+
+const FENCED: i16 = 110;
+const UNKNOWN_MEMBER: i16 = 25;
+
+/// A consumer: it follows what its heartbeats are told.
+#[derive(Debug, Clone)]
+struct Consumer {
+    id: &'static str,
+    topics: Vec<&'static str>,
+    regex: Option<&'static str>,
+    epoch: i32,
+    owned: BTreeSet<(uuid::Uuid, i32)>,
+}
+
+impl Consumer {
+    fn new(id: &'static str, topics: &[&'static str]) -> Self {
+        Self { id, topics: topics.to_vec(), regex: None, epoch: 0, owned: BTreeSet::new() }
+    }
+
+    fn request(&self, epoch: i32) -> ConsumerGroupHeartbeatRequest {
+        let owned = self.owned.iter().map(|(topic, partition)| {
+            TopicPartitions::default().with_topic_id(*topic).with_partitions(vec![*partition])
+        });
+        ConsumerGroupHeartbeatRequest::default()
+            .with_group_id(GroupId("g".into()))
+            .with_member_id(self.id.into())
+            .with_member_epoch(epoch)
+            .with_rebalance_timeout_ms(20_000)
+            .with_subscribed_topic_names(Some(self.topics.iter().copied().map(topic_name).collect()))
+            .with_subscribed_topic_regex(self.regex.map(Into::into))
+            .with_topic_partitions(Some(owned.collect()))
+    }
+
+    fn send(&self, rig: &mut Rig, epoch: i32) -> ConsumerGroupHeartbeatResponse {
+        match rig.ask(1, RequestKind::ConsumerGroupHeartbeat(self.request(epoch))) {
+            ResponseKind::ConsumerGroupHeartbeat(response) => response,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Beats, and does what it is told.
+    fn beat(&mut self, rig: &mut Rig) -> i16 {
+        let response = self.send(rig, self.epoch);
+        if response.error_code == 0 {
+            self.epoch = response.member_epoch;
+            if let Some(assignment) = response.assignment {
+                let topics = assignment.topic_partitions.iter();
+                self.owned = topics
+                    .flat_map(|topic| topic.partitions.iter().map(|partition| (topic.topic_id, *partition)))
+                    .collect();
+            }
+        }
+        response.error_code
+    }
+}
+
+/// Beats until nobody's partitions change, checking that no partition has two owners on the way.
+fn settle(rig: &mut Rig, consumers: &mut [Consumer]) {
+    for _ in 0..10 {
+        for index in 0..consumers.len() {
+            assert_eq!(consumers[index].beat(rig), 0, "{:?}", consumers[index]);
+            let total: usize = consumers.iter().map(|consumer| consumer.owned.len()).sum();
+            let all: BTreeSet<_> = consumers.iter().flat_map(|consumer| consumer.owned.iter()).collect();
+            assert_eq!(all.len(), total, "a partition has two owners");
+        }
+    }
+}
+
+fn counts(consumers: &[Consumer]) -> Vec<usize> {
+    consumers.iter().map(|consumer| consumer.owned.len()).collect()
+}
+
+fn described(rig: &mut Rig) -> (String, usize) {
+    let request = ConsumerGroupDescribeRequest::default().with_group_ids(vec![GroupId("g".into())]);
+    match rig.ask(1, RequestKind::ConsumerGroupDescribe(request)) {
+        ResponseKind::ConsumerGroupDescribe(response) => {
+            let group = &response.groups[0];
+            (group.group_state.to_string(), group.members.len())
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+fn rig() -> Rig {
+    let mut rig = Rig::new(BrokerConfig::default());
+    rig.create_topic("t", 6, &[]);
+    rig
+}
+
+#[test]
+fn partitions_follow_members_that_come_and_fall_silent() {
+    let mut rig = rig();
+    let mut consumers = vec![Consumer::new("a", &["t"]), Consumer::new("b", &["t"]), Consumer::new("c", &["t"])];
+    settle(&mut rig, &mut consumers[..1]);
+    assert_eq!(counts(&consumers), [6, 0, 0]);
+    settle(&mut rig, &mut consumers);
+    assert_eq!(counts(&consumers), [2, 2, 2]);
+    assert_eq!(described(&mut rig), ("Stable".to_owned(), 3));
+    // `c` says nothing for longer than its session lasts.
+    for _ in 0..5 {
+        rig.pass(Duration::from_secs(10));
+        settle(&mut rig, &mut consumers[..2]);
+    }
+    assert_eq!(counts(&consumers[..2]), [3, 3]);
+    assert_eq!(consumers[2].beat(&mut rig), UNKNOWN_MEMBER);
+    // All fall silent.
+    rig.pass(Duration::from_secs(46));
+    assert_eq!(described(&mut rig), ("Empty".to_owned(), 0));
+}
+
+#[test]
+fn whoever_does_not_give_up_its_partitions_is_fenced() {
+    let mut rig = rig();
+    let mut consumers = [Consumer::new("a", &["t"]), Consumer::new("b", &["t"])];
+    settle(&mut rig, &mut consumers[..1]);
+    let stubborn = consumers[0].clone();
+    assert_eq!(consumers[1].beat(&mut rig), 0);
+    // `a` goes on reading everything, and beats.
+    for _ in 0..4 {
+        assert_eq!(stubborn.send(&mut rig, stubborn.epoch).error_code, 0);
+        rig.pass(Duration::from_secs(4));
+    }
+    rig.pass(Duration::from_secs(5));
+    assert_eq!(stubborn.send(&mut rig, stubborn.epoch).error_code, UNKNOWN_MEMBER);
+    settle(&mut rig, &mut consumers[1..]);
+    assert_eq!(counts(&consumers[1..]), [6]);
+}
+
+#[test]
+fn members_survive_a_restart_with_their_epochs() {
+    let mut rig = rig();
+    let mut consumers = vec![Consumer::new("a", &["t"]), Consumer::new("b", &["t"])];
+    settle(&mut rig, &mut consumers);
+    let epochs: Vec<i32> = consumers.iter().map(|consumer| consumer.epoch).collect();
+    for how in [Rig::kill, Rig::restart] {
+        how(&mut rig);
+        assert_eq!(described(&mut rig), ("Stable".to_owned(), 2));
+        settle(&mut rig, &mut consumers);
+        assert_eq!(consumers.iter().map(|consumer| consumer.epoch).collect::<Vec<_>>(), epochs);
+        assert_eq!(consumers[0].send(&mut rig, epochs[0] + 1).error_code, FENCED);
+    }
+    // In the middle of a rebalance.
+    consumers.push(Consumer::new("c", &["t"]));
+    assert_eq!(consumers[2].beat(&mut rig), 0);
+    assert_eq!(consumers[0].beat(&mut rig), 0);
+    rig.kill();
+    settle(&mut rig, &mut consumers);
+    assert_eq!(counts(&consumers), [2, 2, 2]);
+}
+
+#[test]
+fn topics_that_come_grow_and_go_are_noticed() {
+    let mut rig = rig();
+    let mut by_pattern = Consumer { regex: Some("t.*"), ..Consumer::new("a", &[]) };
+    let by_name = Consumer::new("b", &["t", "later"]);
+    let mut consumers = vec![by_name, by_pattern.clone()];
+    settle(&mut rig, &mut consumers);
+    assert_eq!(counts(&consumers), [3, 3]);
+    rig.create_topic("later", 4, &[]);
+    rig.create_topic("t2", 4, &[]);
+    settle(&mut rig, &mut consumers);
+    assert_eq!(counts(&consumers), [7, 7]);
+    let request = kafka_protocol::messages::DeleteTopicsRequest::default().with_topic_names(vec![topic_name("t")]);
+    rig.ask(5, RequestKind::DeleteTopics(request));
+    settle(&mut rig, &mut consumers);
+    assert_eq!(counts(&consumers), [4, 4]);
+    by_pattern.id = "c";
+    by_pattern.regex = Some("(");
+    assert_eq!(by_pattern.beat(&mut rig), 128, "an invalid pattern");
+    assert_eq!(described(&mut rig).1, 2);
+}

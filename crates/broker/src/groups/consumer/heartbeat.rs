@@ -1,0 +1,483 @@
+//! A member's heartbeat, in which it joins, follows, says what it reads and leaves; and what happens when none comes.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use kafka_protocol::ResponseError;
+use kafka_protocol::messages::consumer_group_heartbeat_response::{Assignment, TopicPartitions};
+use kafka_protocol::messages::{ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse};
+use kafka_protocol::protocol::StrBytes;
+
+use super::super::{Effects, Group, Groups, State};
+use super::assign::{ASSIGNORS, Reader, assign};
+use super::reconcile::reconcile;
+use super::{ConsumerGroup, ConsumerMember, GONE_FOR_NOW, Held, MemberState, Partitions, Refusal, TopicDirectory};
+use crate::journal::Entry;
+use crate::re2::Pattern;
+
+/// The epoch of a member that joins, and of one that leaves for good.
+const JOINING: i32 = 0;
+const LEAVING: i32 = -1;
+/// The epoch of a new group.
+const FIRST_EPOCH: i32 = 1;
+/// First version in which members choose their ids.
+const OWN_ID_VERSION: i16 = 1;
+
+/// Who sends a heartbeat and when, beside what the request says.
+pub(crate) struct Beat {
+    pub(crate) now: Duration,
+    pub(crate) now_ms: i64,
+    pub(crate) version: i16,
+    pub(crate) client_id: String,
+    pub(crate) client_host: String,
+    /// A fresh random number, for the id of a new member.
+    pub(crate) fresh_id: u128,
+}
+
+impl Groups {
+    /// A member beats.
+    pub(crate) fn consumer_heartbeat(
+        &mut self,
+        beat: &Beat,
+        request: &ConsumerGroupHeartbeatRequest,
+        topics: &dyn TopicDirectory,
+        effects: &mut Effects,
+    ) -> Result<ConsumerGroupHeartbeatResponse, Refusal> {
+        check_request(beat.version, request)?;
+        let name = request.group_id.as_str();
+        let response = if matches!(request.member_epoch, LEAVING | GONE_FOR_NOW) {
+            self.consumer_leaves(beat, request, effects)
+        } else {
+            self.consumer_beats(beat, request, topics, effects)
+        };
+        if response.is_err()
+            && let Some(group) = self.groups.get_mut(name)
+        {
+            // Whoever was refused has changed nothing.
+            group.consumer.take_if(|consumer| consumer.members.is_empty() && consumer.epoch == FIRST_EPOCH);
+            if group.is_nothing() {
+                self.groups.remove(name);
+            }
+        }
+        self.reschedule();
+        response
+    }
+
+    fn consumer_beats(
+        &mut self,
+        beat: &Beat,
+        request: &ConsumerGroupHeartbeatRequest,
+        topics: &dyn TopicDirectory,
+        effects: &mut Effects,
+    ) -> Result<ConsumerGroupHeartbeatResponse, Refusal> {
+        let name = request.group_id.to_string();
+        let (session_timeout, interval) =
+            (self.consumer_session_timeout(&name), self.consumer_heartbeat_interval(&name));
+        let max_size = self.limits.max_size;
+        let joins = request.member_epoch == JOINING;
+        let group = self.consumer_group(beat, &name, joins)?;
+        let mut id = request.member_id.to_string();
+        if group.members.len() >= max_size && !group.members.contains_key(&id) {
+            let reason = format!("The consumer group has reached its maximum capacity of {max_size} members.");
+            return Err((ResponseError::GroupMaxSizeReached, reason));
+        }
+        if id.is_empty() {
+            id = uuid::Uuid::from_u128(beat.fresh_id).to_string();
+        }
+        let owned = request.topic_partitions.as_ref().map(|list| {
+            let mut owned = Partitions::new();
+            for topic in list {
+                owned.entry(topic.topic_id).or_default().extend(&topic.partitions);
+            }
+            owned
+        });
+        let before = group.find_member(&name, &id, request, owned.as_ref())?;
+        let mut member = before.member.clone();
+        update(&mut member, beat, request);
+        if member.regex != before.member.regex {
+            let pattern = &member.regex;
+            Pattern::new(pattern).map_err(|error| {
+                let reason = format!("SubscribedTopicRegex `{pattern}` is not a valid regular expression: {error}.");
+                (ResponseError::InvalidRegularExpression, reason)
+            })?;
+        }
+        // From here on nothing is refused.
+        if let Some(old_id) = &before.replaces {
+            group.forget(old_id);
+            effects.entries.push(Entry::ConsumerMemberRemoved { group: name.clone(), member: old_id.clone() });
+        }
+        if let Some(instance) = &member.instance_id {
+            group.static_members.insert(instance.clone(), id.clone());
+        }
+        let subscribes = member.topics != before.member.topics || member.regex != before.member.regex;
+        group.members.insert(id.clone(), member);
+        let epochs = (group.epoch, group.target_epoch);
+        if subscribes || before.is_new || group.seen_changes != Some(topics.changes()) {
+            let changed = group.look_at_topics(topics);
+            if subscribes || changed {
+                group.epoch += 1;
+            }
+        }
+        if group.epoch > group.target_epoch {
+            let changed = group.compute_targets(topics);
+            let others = changed.iter().filter(|changed| **changed != id);
+            effects.entries.extend(others.filter_map(|other| Some(group.members.get(other)?.entry(&name, other))));
+        }
+        let target_epoch = group.target_epoch;
+        let mut member = group.members.remove(&id).unwrap_or_else(ConsumerMember::new);
+        // What it holds itself is not free either: it is counted with that of the others.
+        let (held, gives_up) = (member.assigned.clone(), member.revoking.clone());
+        let moved = reconcile(&mut member, target_epoch, owned.as_ref(), |topic, partition| {
+            let of_mine = [&held, &gives_up].iter().any(|mine| super::reconcile::holds(mine, topic, partition));
+            of_mine || group.is_taken(topic, partition)
+        });
+        member.expires = beat.now + session_timeout;
+        if moved {
+            let revokes = member.state == MemberState::Unrevoked;
+            member.revocation_ends = revokes.then_some(beat.now + member.rebalance_timeout);
+        }
+        let is_full = joins
+            || (request.rebalance_timeout_ms != -1
+                && (request.subscribed_topic_names.is_some() || request.subscribed_topic_regex.is_some())
+                && request.topic_partitions.is_some());
+        let response = ConsumerGroupHeartbeatResponse::default()
+            .with_error_message(None)
+            .with_member_id(Some(id.clone().into()))
+            .with_member_epoch(member.epoch)
+            .with_heartbeat_interval_ms(i32::try_from(interval.as_millis()).unwrap_or(i32::MAX));
+        let shown = is_full || partitions_of(&member.assigned) != partitions_of(&before.member.assigned);
+        let response = response.with_assignment(shown.then(|| on_the_wire(&member.assigned)));
+        let epochs_changed = epochs != (group.epoch, group.target_epoch);
+        if before.is_new || !member.is_same(&before.member) {
+            effects.entries.push(member.entry(&name, &id));
+        }
+        group.members.insert(id, member);
+        if let (true, Some(found)) = (epochs_changed || before.is_new, self.groups.get_mut(&name)) {
+            found.changed_ms = beat.now_ms;
+            // Said first: the members are those of this group.
+            effects.entries.insert(0, found.entry(&name));
+        }
+        Ok(response)
+    }
+
+    /// The group, which is made, or made one of this protocol, when a member may join it.
+    fn consumer_group(&mut self, beat: &Beat, name: &str, joins: bool) -> Result<&mut ConsumerGroup, Refusal> {
+        let missing = || (ResponseError::GroupIdNotFound, format!("Consumer group {name} not found."));
+        if !self.groups.contains_key(name) && !joins {
+            return Err(missing());
+        }
+        let group = self.groups.entry(name.to_owned()).or_insert_with(|| Group::new(beat.now_ms));
+        if group.consumer.is_none() {
+            let empty = group.state == State::Empty && group.members.is_empty() && group.pending.is_empty();
+            if !joins || !empty {
+                let reason = format!("Group {name} is not a consumer group.");
+                return Err((ResponseError::GroupIdNotFound, reason));
+            }
+            group.consumer = Some(ConsumerGroup { epoch: FIRST_EPOCH, ..ConsumerGroup::default() });
+        }
+        group.consumer.as_mut().ok_or_else(missing)
+    }
+
+    fn consumer_leaves(
+        &mut self,
+        beat: &Beat,
+        request: &ConsumerGroupHeartbeatRequest,
+        effects: &mut Effects,
+    ) -> Result<ConsumerGroupHeartbeatResponse, Refusal> {
+        let name = request.group_id.to_string();
+        let (_, group) = self.known_consumer_group(&name)?;
+        let mut id = request.member_id.to_string();
+        if let Some(instance) = &request.instance_id {
+            let known = group.static_member(instance)?;
+            check_instance(&known, &id, instance)?;
+            id = known;
+        } else if !group.members.contains_key(&id) {
+            return Err(unknown_member(&name, &id));
+        }
+        if request.member_epoch == GONE_FOR_NOW {
+            if let Some(member) = group.members.get_mut(&id) {
+                member.epoch = GONE_FOR_NOW;
+                member.revoking = Held::new();
+                member.revocation_ends = None;
+                effects.entries.push(member.entry(&name, &id));
+            }
+        } else {
+            self.remove_consumer(&name, &id, beat.now_ms, effects);
+        }
+        Ok(ConsumerGroupHeartbeatResponse::default()
+            .with_error_message(None)
+            .with_member_id(Some(id.into()))
+            .with_member_epoch(request.member_epoch)
+            .with_assignment(None))
+    }
+
+    fn known_consumer_group(&mut self, name: &str) -> Result<(&mut i64, &mut ConsumerGroup), Refusal> {
+        let group = self
+            .groups
+            .get_mut(name)
+            .ok_or_else(|| (ResponseError::GroupIdNotFound, format!("Group {name} not found.")))?;
+        match &mut group.consumer {
+            Some(consumer) => Ok((&mut group.changed_ms, consumer)),
+            None => Err((ResponseError::GroupIdNotFound, format!("Group {name} is not a consumer group."))),
+        }
+    }
+
+    /// Takes a member out; the others learn what becomes of its partitions when they beat.
+    fn remove_consumer(&mut self, name: &str, id: &str, now_ms: i64, effects: &mut Effects) {
+        let Some(group) = self.groups.get_mut(name) else { return };
+        let Some(consumer) = &mut group.consumer else { return };
+        if consumer.forget(id).is_none() {
+            return;
+        }
+        consumer.epoch += 1;
+        group.changed_ms = now_ms;
+        effects.entries.push(Entry::ConsumerMemberRemoved { group: name.to_owned(), member: id.to_owned() });
+        effects.entries.push(group.entry(name));
+    }
+
+    /// Members that were silent for too long, or do not give up what they must, are taken out.
+    pub(in crate::groups) fn expire_consumers(
+        &mut self,
+        name: &str,
+        now: Duration,
+        now_ms: i64,
+        effects: &mut Effects,
+    ) {
+        let Some(consumer) = self.groups.get(name).and_then(|group| group.consumer.as_ref()) else { return };
+        let due: Vec<String> = consumer
+            .members
+            .iter()
+            .filter(|(_, member)| member.expires <= now || member.revocation_ends.is_some_and(|ends| ends <= now))
+            .map(|(id, _)| id.clone())
+            .collect();
+        for id in due {
+            tracing::info!(group = name, member = %id, "member is removed: it did not beat, or did not give up its partitions, in time");
+            self.remove_consumer(name, &id, now_ms, effects);
+        }
+    }
+}
+
+/// The member that beats, as it was.
+struct Found {
+    member: ConsumerMember,
+    is_new: bool,
+    /// The id of the static member whose place it takes.
+    replaces: Option<String>,
+}
+
+impl ConsumerGroup {
+    fn find_member(
+        &self,
+        name: &str,
+        id: &str,
+        request: &ConsumerGroupHeartbeatRequest,
+        owned: Option<&Partitions>,
+    ) -> Result<Found, Refusal> {
+        let joins = request.member_epoch == JOINING;
+        let fresh = || Found { member: ConsumerMember::new(), is_new: true, replaces: None };
+        if let Some(instance) = &request.instance_id {
+            let known = match self.static_member(instance) {
+                Err(_) if joins => return Ok(fresh()),
+                known => known?,
+            };
+            let member = self.members.get(&known).ok_or_else(|| unknown_member(name, &known))?;
+            if !joins {
+                check_instance(&known, id, instance)?;
+            } else if known != id || member.epoch == GONE_FOR_NOW {
+                if member.epoch != GONE_FOR_NOW {
+                    let reason = format!(
+                        "Static member {id} with instance id {} cannot join the group because the instance id is owned by {known} member.",
+                        instance.as_str()
+                    );
+                    return Err((ResponseError::UnreleasedInstanceId, reason));
+                }
+                // It goes on where the one before it was.
+                let member =
+                    ConsumerMember { epoch: 0, previous_epoch: 0, state: MemberState::Stable, ..member.clone() };
+                return Ok(Found { member, is_new: true, replaces: Some(known) });
+            }
+            check_epoch(member, request.member_epoch, owned)?;
+            return Ok(Found { member: member.clone(), is_new: false, replaces: None });
+        }
+        match self.members.get(id) {
+            Some(member) => {
+                check_epoch(member, request.member_epoch, owned)?;
+                Ok(Found { member: member.clone(), is_new: false, replaces: None })
+            }
+            None if joins => Ok(fresh()),
+            None => Err(unknown_member(name, id)),
+        }
+    }
+
+    fn static_member(&self, instance: &str) -> Result<String, Refusal> {
+        let unknown = || (ResponseError::UnknownMemberId, format!("Instance id {instance} is unknown."));
+        self.static_members.get(instance).cloned().ok_or_else(unknown)
+    }
+
+    /// Resolves patterns and looks up what is read; true when that is other than it was.
+    fn look_at_topics(&mut self, directory: &dyn TopicDirectory) -> bool {
+        let patterns: BTreeSet<&String> =
+            self.members.values().map(|member| &member.regex).filter(|regex| !regex.is_empty()).collect();
+        let mut resolved = BTreeMap::new();
+        for pattern in patterns {
+            let mut names = BTreeSet::new();
+            // It was compiled before the member was taken.
+            if let Ok(compiled) = Pattern::new(pattern) {
+                directory.each_name(&mut |name| {
+                    if compiled.matches(name) {
+                        names.insert(name.to_owned());
+                    }
+                });
+            }
+            resolved.insert(pattern.clone(), names);
+        }
+        self.resolved = resolved;
+        let members = self.members.values();
+        let read = members.flat_map(|member| self.topics_of(member)).filter_map(|name| directory.find(name)).collect();
+        self.seen_changes = Some(directory.changes());
+        let changed = self.topics != read;
+        self.topics = read;
+        changed
+    }
+
+    /// Computes what everybody is to read in the group's epoch; returns the members for whom that changed.
+    fn compute_targets(&mut self, directory: &dyn TopicDirectory) -> Vec<String> {
+        let readers: Vec<Reader> = self
+            .members
+            .iter()
+            .map(|(id, member)| Reader {
+                id: id.clone(),
+                instance_id: member.instance_id.clone(),
+                topics: self.topics_of(member).filter_map(|name| Some(directory.find(name)?.0)).collect(),
+                before: member.target.clone(),
+            })
+            .collect();
+        let mut targets = assign(self.assignor(), &readers, &self.topics);
+        let mut changed = Vec::new();
+        for (id, member) in &mut self.members {
+            let target = targets.remove(id).unwrap_or_default();
+            if member.target != target {
+                member.target = target;
+                changed.push(id.clone());
+            }
+        }
+        self.target_epoch = self.epoch;
+        changed
+    }
+}
+
+fn update(member: &mut ConsumerMember, beat: &Beat, request: &ConsumerGroupHeartbeatRequest) {
+    let text = |value: &Option<StrBytes>| value.as_ref().map(|value| value.to_string());
+    member.instance_id = text(&request.instance_id).or_else(|| member.instance_id.take());
+    member.rack_id = text(&request.rack_id).or_else(|| member.rack_id.take());
+    if let Ok(timeout) = u64::try_from(request.rebalance_timeout_ms) {
+        member.rebalance_timeout = Duration::from_millis(timeout);
+    }
+    member.server_assignor = text(&request.server_assignor).or_else(|| member.server_assignor.take());
+    if let Some(names) = &request.subscribed_topic_names {
+        member.topics = names.iter().map(|name| name.to_string()).collect();
+    }
+    if let Some(regex) = &request.subscribed_topic_regex {
+        member.regex = regex.to_string();
+    }
+    member.client_id.clone_from(&beat.client_id);
+    member.client_host.clone_from(&beat.client_host);
+}
+
+fn check_request(version: i16, request: &ConsumerGroupHeartbeatRequest) -> Result<(), Refusal> {
+    let invalid = |reason: &str| Err((ResponseError::InvalidRequest, reason.to_owned()));
+    let is_empty = |value: &Option<StrBytes>| value.as_ref().is_some_and(|value| value.trim().is_empty());
+    let no_id = request.member_id.trim().is_empty();
+    if request.group_id.trim().is_empty() {
+        return invalid("GroupId can't be empty.");
+    }
+    if is_empty(&request.instance_id) {
+        return invalid("InstanceId can't be empty.");
+    }
+    if is_empty(&request.rack_id) {
+        return invalid("RackId can't be empty.");
+    }
+    if no_id && version >= OWN_ID_VERSION {
+        return invalid("MemberId can't be empty.");
+    }
+    match request.member_epoch {
+        JOINING => {
+            if request.rebalance_timeout_ms == -1 {
+                return invalid("RebalanceTimeoutMs must be provided in first request.");
+            }
+            if request.topic_partitions.as_ref().is_none_or(|owned| !owned.is_empty()) {
+                return invalid("TopicPartitions must be empty when (re-)joining.");
+            }
+            if request.subscribed_topic_names.is_none() && request.subscribed_topic_regex.is_none() {
+                return invalid(
+                    "Either SubscribedTopicNames or SubscribedTopicRegex must be non-null when (re-)joining.",
+                );
+            }
+        }
+        epoch if epoch < GONE_FOR_NOW => return invalid("MemberEpoch is invalid."),
+        _ if no_id => return invalid("MemberId can't be empty."),
+        GONE_FOR_NOW if request.instance_id.is_none() => return invalid("InstanceId can't be null."),
+        _ => {}
+    }
+    match &request.server_assignor {
+        Some(assignor) if !ASSIGNORS.contains(&assignor.as_str()) => {
+            let (asked, known) = (assignor.as_str(), ASSIGNORS.join(", "));
+            let reason = format!("ServerAssignor {asked} is not supported. Supported assignors: {known}.");
+            Err((ResponseError::UnsupportedAssignor, reason))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn check_epoch(member: &ConsumerMember, received: i32, owned: Option<&Partitions>) -> Result<(), Refusal> {
+    let fenced = |how: &str| {
+        let reason = format!(
+            "The consumer group member has a {how} member epoch ({received}) than the one known by the group coordinator ({}). The member must abandon all its partitions and rejoin.",
+            member.epoch
+        );
+        Err((ResponseError::FencedMemberEpoch, reason))
+    };
+    if received == JOINING {
+        return Ok(()); // It begins anew.
+    }
+    if received > member.epoch {
+        return fenced("greater");
+    }
+    // The answer with its new epoch may have been lost: then it has nothing that it should not have.
+    let within = owned.is_some_and(|owned| {
+        owned.iter().all(|(topic, list)| {
+            list.is_empty()
+                || member
+                    .assigned
+                    .get(topic)
+                    .is_some_and(|assigned| list.iter().all(|partition| assigned.contains_key(partition)))
+        })
+    });
+    if received < member.epoch && (received != member.previous_epoch || !within) {
+        return fenced("smaller");
+    }
+    Ok(())
+}
+
+fn check_instance(known: &str, id: &str, instance: &str) -> Result<(), Refusal> {
+    if known == id {
+        return Ok(());
+    }
+    let reason = format!("Static member {id} with instance id {instance} was fenced by member {known}.");
+    Err((ResponseError::FencedInstanceId, reason))
+}
+
+fn unknown_member(group: &str, id: &str) -> Refusal {
+    (ResponseError::UnknownMemberId, format!("Member {id} is not a member of group {group}."))
+}
+
+fn partitions_of(held: &Held) -> Vec<(uuid::Uuid, Vec<i32>)> {
+    held.iter().map(|(topic, list)| (*topic, list.keys().copied().collect())).collect()
+}
+
+fn on_the_wire(partitions: &Held) -> Assignment {
+    let topics = partitions.iter().map(|(topic, list)| {
+        TopicPartitions::default().with_topic_id(*topic).with_partitions(list.keys().copied().collect())
+    });
+    Assignment::default().with_topic_partitions(topics.collect())
+}
