@@ -33,7 +33,7 @@ fn batch(value: &[u8], keyed: bool) -> ProduceBatch {
             draft.key(|bytes| write(&ticket.to_be_bytes(), bytes)).expect("copying does not fail");
         }
         draft.value(|bytes| write(value, bytes)).expect("copying does not fail");
-        draft.finish(ticket, Destination { topic: Arc::clone(&topic), partition: None, timestamp: None });
+        draft.finish(ticket, Destination { topic: &topic, partition: None, timestamp: None });
     }
     batch
 }

@@ -55,7 +55,7 @@ fn main() -> Result<(), Box<dyn Error>> {
                     bytes.extend_from_slice(&value);
                     Ok::<_, Box<dyn Error>>(true)
                 })?;
-                draft.finish(ticket, Destination { topic: Arc::clone(&topic), partition: None, timestamp: None });
+                draft.finish(ticket, Destination { topic: &topic, partition: None, timestamp: None });
             }
             sent += batch.len() as u64;
             producer.send(&mut batch).await?;

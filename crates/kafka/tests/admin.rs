@@ -71,7 +71,7 @@ async fn produce(broker: &str, topic: &str, count: u64) {
             })
             .unwrap();
         let timestamp = Some(1_000 + ticket as i64);
-        draft.finish(ticket, Destination { topic: Arc::clone(&topic), partition: Some(0), timestamp });
+        draft.finish(ticket, Destination { topic: &topic, partition: Some(0), timestamp });
     }
     producer.send(&mut batch).await.unwrap();
     let (mut told, start) = (0, Instant::now());

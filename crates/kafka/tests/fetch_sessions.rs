@@ -66,7 +66,7 @@ async fn write(producer: &Producer, tickets: std::ops::Range<u64>, partition: im
             })
             .unwrap();
         let partition = Some(partition(ticket));
-        draft.finish(ticket, Destination { topic: Arc::clone(&topic), partition, timestamp: None });
+        draft.finish(ticket, Destination { topic: &topic, partition, timestamp: None });
     }
     producer.send(&mut batch).await.unwrap();
     let (mut told, start) = (0, Instant::now());

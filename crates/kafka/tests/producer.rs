@@ -53,7 +53,7 @@ fn add(batch: &mut ProduceBatch, ticket: u64, topic: &Arc<str>, partition: Optio
     draft.value(copy(&ticket.to_string())).unwrap();
     draft.header("h", copy("1")).unwrap();
     draft.header("h", |_| Ok::<_, ()>(false)).unwrap();
-    draft.finish(ticket, Destination { topic: Arc::clone(topic), partition, timestamp: Some(7) });
+    draft.finish(ticket, Destination { topic, partition, timestamp: Some(7) });
 }
 
 /// Waits until so many records have been told of; answers where each is, or why not.

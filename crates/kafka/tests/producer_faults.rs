@@ -370,7 +370,7 @@ fn record(batch: &mut ProduceBatch, rng: &mut Rng, ticket: u64, topics: &[Arc<st
         .unwrap();
     let topic = Arc::clone(&topics[rng.below(topics.len() as u64) as usize]);
     let partition = rng.chance(500).then(|| rng.below(PARTITIONS as u64) as i32);
-    draft.finish(ticket, Destination { topic, partition, timestamp: Some(1) });
+    draft.finish(ticket, Destination { topic: &topic, partition, timestamp: Some(1) });
 }
 
 fn check(seed: u64, weather: Weather, settings: Settings, records: u64) {

@@ -54,7 +54,7 @@ fn sent(settings: Settings, leaders: &[i32], records: u64) -> Vec<i32> {
                     Ok::<_, ()>(true)
                 })
                 .unwrap();
-            draft.finish(ticket, Destination { topic: Arc::clone(&topic), partition: None, timestamp: None });
+            draft.finish(ticket, Destination { topic: &topic, partition: None, timestamp: None });
         }
         let mut from = 0;
         loop {

@@ -229,7 +229,7 @@ async fn send_all(plan: Plan, producer: Arc<Producer>, shared: Arc<Mutex<Shared>
             });
             let Ok(()) = written;
             let partition = Some(plan.partition_of(number));
-            draft.finish(number, Destination { topic: Arc::clone(&topic), partition, timestamp: None });
+            draft.finish(number, Destination { topic: &topic, partition, timestamp: None });
         }
         if producer.send(&mut batch).await.is_err() {
             return; // Closed: the run is over.

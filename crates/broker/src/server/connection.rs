@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use kafka_protocol::messages::{ApiKey, RequestHeader, RequestKind};
-use kurier_kafka::wire::{RequestError, decode_request, encode_response};
+use kurier_kafka::wire::{OutFrame, RequestError, decode_request, encode_response_frame};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -204,12 +204,12 @@ impl Writer {
         while let Some(outgoing) = self.answers.recv().await {
             match outgoing {
                 Outgoing::Answer { correlation_id, api_version, response, room } => {
-                    let bytes = match encode_response(correlation_id, api_version, &response) {
-                        Ok(bytes) => bytes,
+                    let frame = match encode_response_frame(correlation_id, api_version, &response) {
+                        Ok(frame) => frame,
                         Err(error) => return Ended::Because(format!("its answer cannot be encoded: {error}")),
                     };
                     drop(response);
-                    if let Err(error) = self.write(&bytes).await {
+                    if let Err(error) = self.write(frame).await {
                         return error;
                     }
                     drop(room);
@@ -222,9 +222,10 @@ impl Writer {
         Ended::Quietly
     }
 
-    async fn write(&mut self, bytes: &[u8]) -> Result<(), Ended> {
-        for chunk in bytes.chunks(WRITE_CHUNK) {
-            match tokio::time::timeout(WRITE_TIMEOUT, self.stream.write_all(chunk)).await {
+    async fn write(&mut self, mut frame: OutFrame) -> Result<(), Ended> {
+        while frame.has_remaining() {
+            let mut chunk = (&mut frame).take(WRITE_CHUNK);
+            match tokio::time::timeout(WRITE_TIMEOUT, self.stream.write_all_buf(&mut chunk)).await {
                 Ok(Ok(())) => {}
                 Ok(Err(error))
                     if matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset) =>

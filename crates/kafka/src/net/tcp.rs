@@ -26,7 +26,7 @@ use super::stream::{self, ConnectError};
 use super::{Broker, Target, Transport, TransportError};
 use crate::backoff::backoff;
 use crate::security::Security;
-use crate::wire::{FrameReader, WireError, correlation_id, decode_response_kind, encode_request_kind};
+use crate::wire::{FrameReader, OutFrame, WireError, correlation_id, decode_response_kind, encode_request_frame};
 
 /// Longest answer that is taken. Memory is used as bytes arrive, not as they are announced.
 const MAX_RESPONSE: usize = 512 << 20;
@@ -384,13 +384,13 @@ struct Writer {
 }
 
 impl Writer {
-    async fn write(&mut self, frame: &[u8]) -> Result<(), CallError> {
+    async fn write(&mut self, mut frame: OutFrame) -> Result<(), CallError> {
         // Behind half a frame, the broker would take another one for its rest.
         if self.torn {
             return Err(CallError::WasClosed);
         }
         self.torn = true;
-        self.half.write_all(frame).await?;
+        self.half.write_all_buf(&mut frame).await?;
         self.half.flush().await?;
         self.torn = false;
         Ok(())
@@ -474,10 +474,10 @@ impl Connection {
     ) -> Result<Bytes, CallError> {
         let id = self.next.fetch_add(1, Ordering::Relaxed) & i32::MAX;
         let client_id = StrBytes::from_string(client_id.to_owned());
-        let frame = encode_request_kind(Some(&client_id), id, api, version, request)?;
+        let frame = encode_request_frame(Some(&client_id), id, api, version, request)?;
         let (sender, receiver) = oneshot::channel();
         self.line.lock().as_mut().map_err(|_| CallError::WasClosed)?.insert(id, sender);
-        self.writer.lock().await.write(&frame).await?;
+        self.writer.lock().await.write(frame).await?;
         receiver.await.map_err(|_| {
             let line = self.line.lock();
             CallError::Lost(line.as_ref().err().cloned().unwrap_or_default())

@@ -2,7 +2,6 @@
 //!
 //! Who converts values writes their bytes straight in here; the producer copies them once, into the batch that is sent.
 
-use std::ops::Range;
 use std::sync::Arc;
 
 /// A record's number, by which it is acknowledged. The producer's user gives them out.
@@ -14,26 +13,43 @@ pub struct ProduceBatch {
     bytes: Vec<u8>,
     headers: Vec<HeaderParts>,
     records: Vec<RecordParts>,
+    /// Each begins a run of records that go to it. Most batches have one, so that a record costs no count of references.
+    topics: Vec<Arc<str>>,
 }
 
-/// A part of a batch's buffer; none is null.
-type Part = Option<Range<usize>>;
+/// A part of a batch's buffer, or null.
+#[derive(Clone, Copy, Debug)]
+struct Part {
+    begin: usize,
+    end: usize,
+}
+
+impl Part {
+    /// No range ends before it begins, so it takes no more room than one.
+    const NULL: Self = Self { begin: usize::MAX, end: 0 };
+
+    #[inline]
+    fn of(self, bytes: &[u8]) -> Option<&[u8]> {
+        bytes.get(self.begin..self.end)
+    }
+}
 
 #[derive(Debug)]
 struct HeaderParts {
-    name: Range<usize>,
+    name: Part,
     value: Part,
 }
 
 #[derive(Debug)]
 struct RecordParts {
     ticket: Ticket,
-    topic: Arc<str>,
-    partition: Option<i32>,
     timestamp: Option<i64>,
     key: Part,
     value: Part,
-    headers: Range<usize>,
+    /// Where the headers end; they begin where those of the record before end.
+    headers_end: usize,
+    topic: usize,
+    partition: Option<i32>,
 }
 
 /// A record of a batch, borrowed.
@@ -61,7 +77,7 @@ impl<'a> Outgoing<'a> {
         let batch = self.batch;
         batch.headers[self.headers.0..self.headers.1]
             .iter()
-            .map(move |header| (&batch.bytes[header.name.clone()], header.value.clone().map(|part| &batch.bytes[part])))
+            .map(move |header| (header.name.of(&batch.bytes).unwrap_or_default(), header.value.of(&batch.bytes)))
     }
 }
 
@@ -86,26 +102,38 @@ impl ProduceBatch {
         self.bytes.clear();
         self.headers.clear();
         self.records.clear();
+        self.topics.clear();
     }
 
     /// The records in order.
     pub fn iter(&self) -> impl Iterator<Item = Outgoing<'_>> {
-        self.records.iter().map(|record| Outgoing {
+        (0..).map_while(|at| self.get(at))
+    }
+
+    /// The record at a place.
+    #[inline]
+    pub fn get(&self, at: usize) -> Option<Outgoing<'_>> {
+        let record = self.records.get(at)?;
+        let headers_begin = match at.checked_sub(1) {
+            Some(before) => self.records[before].headers_end,
+            None => 0,
+        };
+        Some(Outgoing {
             ticket: record.ticket,
-            topic: &record.topic,
+            topic: &self.topics[record.topic],
             partition: record.partition,
             timestamp: record.timestamp,
-            key: record.key.clone().map(|part| &self.bytes[part]),
-            value: record.value.clone().map(|part| &self.bytes[part]),
+            key: record.key.of(&self.bytes),
+            value: record.value.of(&self.bytes),
             batch: self,
-            headers: (record.headers.start, record.headers.end),
+            headers: (headers_begin, record.headers_end),
         })
     }
 
     /// Begins a record; what is written before [`Draft::finish`] is its own, and cut off again if that is never called.
     pub fn draft(&mut self) -> Draft<'_> {
         let (bytes, headers) = (self.bytes.len(), self.headers.len());
-        Draft { batch: self, begin: (bytes, headers), key: None, value: None, finished: false }
+        Draft { batch: self, begin: (bytes, headers), key: Part::NULL, value: Part::NULL, finished: false }
     }
 }
 
@@ -119,10 +147,10 @@ pub struct Draft<'a> {
 }
 
 /// Where a record of a batch goes.
-#[derive(Clone, Debug)]
-pub struct Destination {
+#[derive(Clone, Copy, Debug)]
+pub struct Destination<'a> {
     /// The topic.
-    pub topic: Arc<str>,
+    pub topic: &'a Arc<str>,
     /// The partition; none lets the partitioner choose.
     pub partition: Option<i32>,
     /// Milliseconds since the epoch; none is now.
@@ -137,7 +165,7 @@ impl Draft<'_> {
     pub fn header<E>(&mut self, name: &str, write: impl FnOnce(&mut Vec<u8>) -> Result<bool, E>) -> Result<(), E> {
         let begin = self.batch.bytes.len();
         self.batch.bytes.extend_from_slice(name.as_bytes());
-        let name = begin..self.batch.bytes.len();
+        let name = Part { begin, end: self.batch.bytes.len() };
         let value = self.part(write)?;
         self.batch.headers.push(HeaderParts { name, value });
         Ok(())
@@ -162,21 +190,27 @@ impl Draft<'_> {
     }
 
     /// Makes it a record of the batch.
-    pub fn finish(mut self, ticket: Ticket, to: Destination) {
+    #[inline]
+    pub fn finish(mut self, ticket: Ticket, to: Destination<'_>) {
         self.finished = true;
         let Destination { topic, partition, timestamp } = to;
-        let headers = self.begin.1..self.batch.headers.len();
-        let (key, value) = (self.key.take(), self.value.take());
-        self.batch.records.push(RecordParts { ticket, topic, partition, timestamp, key, value, headers });
+        let ProduceBatch { headers, records, topics, .. } = &mut *self.batch;
+        if topics.last().is_none_or(|last| !Arc::ptr_eq(last, topic)) {
+            topics.push(Arc::clone(topic));
+        }
+        let (topic, headers_end) = (topics.len() - 1, headers.len());
+        let (key, value) = (self.key, self.value);
+        records.push(RecordParts { ticket, timestamp, key, value, headers_end, topic, partition });
     }
 
+    #[inline]
     fn part<E>(&mut self, write: impl FnOnce(&mut Vec<u8>) -> Result<bool, E>) -> Result<Part, E> {
         let begin = self.batch.bytes.len();
         let is_there = write(&mut self.batch.bytes)?;
         if !is_there {
             self.batch.bytes.truncate(begin);
         }
-        Ok(is_there.then_some(begin..self.batch.bytes.len()))
+        Ok(if is_there { Part { begin, end: self.batch.bytes.len() } } else { Part::NULL })
     }
 }
 
@@ -203,7 +237,7 @@ mod tests {
     #[test]
     fn records_come_out_as_they_were_written() {
         let mut batch = ProduceBatch::default();
-        let to = |topic: &str| Destination { topic: topic.into(), partition: Some(1), timestamp: None };
+        let (a, b): (Arc<str>, Arc<str>) = ("a".into(), "b".into());
         let mut draft = batch.draft();
         draft.header("h", write("1")).unwrap();
         draft
@@ -214,7 +248,7 @@ mod tests {
             .unwrap();
         draft.key(write("key")).unwrap();
         draft.value(write("value")).unwrap();
-        draft.finish(5, to("a"));
+        draft.finish(5, Destination { topic: &a, partition: Some(1), timestamp: None });
         let mut failed = batch.draft();
         failed.header("h", write("2")).unwrap();
         failed
@@ -226,7 +260,7 @@ mod tests {
         drop(failed);
         let mut draft = batch.draft();
         draft.value(write("")).unwrap();
-        draft.finish(6, to("b"));
+        draft.finish(6, Destination { topic: &b, partition: Some(1), timestamp: None });
         let shown: Vec<_> =
             batch.iter().map(|r| (r.ticket, &**r.topic, r.key, r.value, r.headers().collect::<Vec<_>>())).collect();
         let headers: Vec<(&[u8], Option<&[u8]>)> = vec![(b"h", Some(b"1")), (b"n", None)];

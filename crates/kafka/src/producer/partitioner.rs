@@ -94,6 +94,12 @@ impl Sticky {
         self.partition.filter(|partition| *partition < partitions && self.bytes.saturating_add(bytes) <= turn_bytes)
     }
 
+    /// Bytes that are left of its turn.
+    #[inline]
+    pub(super) fn left(&self, turn_bytes: usize) -> usize {
+        turn_bytes.saturating_sub(self.bytes)
+    }
+
     /// Another one's turn begins.
     pub(super) fn go_to(&mut self, partition: i32) -> i32 {
         *self = Self { partition: Some(partition), bytes: 0 };

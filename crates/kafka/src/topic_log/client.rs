@@ -68,7 +68,7 @@ impl KafkaLogClient {
             written
                 .and_then(|()| draft.value(|bytes| part(bytes, record.value.as_ref())))
                 .unwrap_or_else(|never| match never {});
-            draft.finish(first + open, Destination { topic: Arc::clone(&topic), partition: None, timestamp: None });
+            draft.finish(first + open, Destination { topic: &topic, partition: None, timestamp: None });
             open += 1;
         }
         // Counted before the first wait: whoever drops the future leaves these tickets to nobody.

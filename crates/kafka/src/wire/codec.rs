@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 use kafka_protocol::messages::{
     ApiKey, ConsumerProtocolAssignment, ConsumerProtocolSubscription, RequestHeader, RequestKind, ResponseHeader,
     ResponseKind,
@@ -11,6 +11,7 @@ use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, Message, Req
 
 use super::WireError;
 use super::guard::{self, Direction, Layout};
+use super::pieces::{Batches, Encoding, OutFrame};
 
 /// Bytes of the length that precedes each frame.
 const LENGTH: usize = 4;
@@ -87,6 +88,26 @@ pub fn encode_request<R: Request>(
     })
 }
 
+/// Encodes a request of any kind as a frame whose record batches are those of the request, not copies.
+pub fn encode_request_frame(
+    client_id: Option<&StrBytes>,
+    correlation_id: i32,
+    api: ApiKey,
+    version: i16,
+    request: &RequestKind,
+) -> Result<OutFrame, WireError> {
+    let RequestKind::Produce(produce) = request else {
+        return encode_request_kind(client_id, correlation_id, api, version, request).map(OutFrame::from);
+    };
+    let header = request_header(api as i16, client_id, correlation_id, version);
+    in_pieces(produce, |buffer| {
+        let encoded = header.encode(buffer, api.request_header_version(version));
+        encoded
+            .and_then(|()| produce.encode(buffer, version))
+            .map_err(|error| refused("ProduceRequest", version, &error))
+    })
+}
+
 /// Encodes a request of any kind as a frame, its length included.
 pub fn encode_request_kind(
     client_id: Option<&StrBytes>,
@@ -144,6 +165,22 @@ pub fn encode_response(correlation_id: i32, version: i16, response: &ResponseKin
         let encoded =
             header.encode(buffer, response.header_version(version)).and_then(|()| response.encode(buffer, version));
         encoded.map_err(|error| refused("response", version, &error))
+    })
+}
+
+/// Encodes a response as a frame whose record batches are those of the response, not copies.
+pub fn encode_response_frame(
+    correlation_id: i32,
+    version: i16,
+    response: &ResponseKind,
+) -> Result<OutFrame, WireError> {
+    let ResponseKind::Fetch(fetch) = response else {
+        return encode_response(correlation_id, version, response).map(OutFrame::from);
+    };
+    let header = ResponseHeader::default().with_correlation_id(correlation_id);
+    in_pieces(fetch, |buffer| {
+        let encoded = header.encode(buffer, response.header_version(version));
+        encoded.and_then(|()| fetch.encode(buffer, version)).map_err(|error| refused("FetchResponse", version, &error))
     })
 }
 
@@ -211,6 +248,20 @@ fn framed(write: impl FnOnce(&mut BytesMut) -> Result<(), WireError>) -> Result<
     let length = i32::try_from(len).map_err(|_| WireError::TooLong { len })?;
     buffer[..LENGTH].copy_from_slice(&length.to_be_bytes());
     Ok(buffer)
+}
+
+/// As [`framed`], the message's batches in pieces of their own.
+fn in_pieces(
+    message: &impl Batches,
+    write: impl FnOnce(&mut Encoding) -> Result<(), WireError>,
+) -> Result<OutFrame, WireError> {
+    let mut buffer = Encoding::new(message);
+    buffer.put_slice(&[0; LENGTH]);
+    write(&mut buffer)?;
+    let len = buffer.len() - LENGTH;
+    let length = i32::try_from(len).map_err(|_| WireError::TooLong { len })?;
+    buffer.head(LENGTH).copy_from_slice(&length.to_be_bytes());
+    Ok(buffer.finish())
 }
 
 fn refused(message: &str, version: i16, error: &impl std::fmt::Display) -> WireError {

@@ -7,14 +7,16 @@
 mod codec;
 mod frame;
 mod guard;
+mod pieces;
 
 pub use codec::{
     DecodedRequest, RequestError, correlation_id, decode_consumer_assignment, decode_consumer_subscription,
     decode_request, decode_response, decode_response_kind, encode_consumer_assignment, encode_consumer_subscription,
-    encode_request, encode_request_kind, encode_response,
+    encode_request, encode_request_frame, encode_request_kind, encode_response, encode_response_frame,
 };
 pub use frame::{FrameError, FrameReader};
 pub use guard::Problem;
+pub use pieces::OutFrame;
 
 /// A message that cannot be decoded or encoded.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -114,7 +114,7 @@ impl Encoder {
             written.map_err(failed(Stage::HeaderConverter, &header.0))?;
         }
         let (partition, timestamp) = (record.partition, record.timestamp.filter(|at| *at >= 0));
-        draft.finish(ticket, Destination { topic: topic.clone(), partition, timestamp });
+        draft.finish(ticket, Destination { topic, partition, timestamp });
         Ok(())
     }
 }

@@ -279,7 +279,7 @@ fn write(
             let Ok(()) = draft.header(name, copy(value.as_deref()));
         }
     }
-    draft.finish(ticket, Destination { topic: topic.clone(), partition: None, timestamp: raw.timestamp });
+    draft.finish(ticket, Destination { topic, partition: None, timestamp: raw.timestamp });
 }
 
 /// Java's text of a source record, for the log.

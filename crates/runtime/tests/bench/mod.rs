@@ -418,7 +418,7 @@ impl Bench {
             let mut draft = batch.draft();
             draft.header("h", write).unwrap();
             draft.value(write).unwrap();
-            draft.finish(count, Destination { topic: topic.clone(), partition: Some(partition), timestamp: Some(5) });
+            draft.finish(count, Destination { topic: &topic, partition: Some(partition), timestamp: Some(5) });
             count += 1;
         }
         producer.send(&mut batch).await.unwrap();

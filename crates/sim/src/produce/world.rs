@@ -253,7 +253,7 @@ impl World {
                 });
                 let Ok(()) = written;
                 let partition = i32::try_from(partition).ok();
-                draft.finish(self.sent, Destination { topic: TOPIC.into(), partition, timestamp: None });
+                draft.finish(self.sent, Destination { topic: &TOPIC.into(), partition, timestamp: None });
                 self.sent += 1;
             }
         }

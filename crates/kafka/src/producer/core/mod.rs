@@ -9,6 +9,7 @@
 //! What comes out: [`Effect`]s for the driver, [`Delivery`]s for the user. Bounded by [`Settings::buffer_bytes`]: [`ProducerCore::append`] takes
 //! nothing while that is full. `partition` has the batches, `sending` what is done with them, `verdict` the errors, `cluster` metadata and producer id.
 
+mod alike;
 mod cluster;
 mod partition;
 mod sending;
@@ -22,7 +23,7 @@ use indexmap::IndexMap;
 use kafka_protocol::messages::{RequestKind, ResponseKind};
 
 use self::cluster::Topic;
-use self::partition::{Flying, Open, Partition, Tickets, add_ticket, finish, give_up, next_after};
+use self::partition::{Flying, Open, Partition, Spare, Tickets, add_ticket, finish, give_up, next_after};
 use super::partitioner::{Chance, choose, next_in_turn, partition_of};
 use super::{Delivery, DeliveryError, Outgoing, ProduceBatch, Settings};
 use crate::batch::{Builder, BuilderOptions, Compression, HEADER_LEN, HeaderRef, record_size};
@@ -116,6 +117,7 @@ pub struct ProducerCore {
     ratio: f32,
     /// Chooses partitions.
     chance: Chance,
+    spare: Spare,
     /// What batches grow to while they wait; less where the broker found one too large.
     backlog_bytes: usize,
 }
@@ -145,6 +147,7 @@ impl ProducerCore {
             ratio: 1.0,
             chance,
             backlog_bytes,
+            spare: Spare::default(),
         }
     }
 
@@ -161,7 +164,10 @@ impl ProducerCore {
         // Records of one topic come one behind the other; its place is looked up once.
         let mut recent: Option<(&Arc<str>, usize)> = None;
         let mut taken = Appended::All;
-        for (at, record) in batch.iter().enumerate().skip(from) {
+        let mut next = from;
+        while let Some(record) = batch.get(next) {
+            let at = next;
+            next += 1;
             headers.clear();
             headers.extend(record.headers().map(|(key, value)| HeaderRef { key, value }));
             let size = record_size(record.key, record.value, &headers);
@@ -192,6 +198,7 @@ impl ProducerCore {
             let bytes = self.push(now, wall_ms, place, &record, &headers);
             if record.partition.is_none() && (record.key.is_none() || self.settings.ignore_keys) {
                 self.topics[topic].sticky.add(bytes);
+                next = self.append_alike(wall_ms, batch, next, record.topic, (topic, place));
             }
         }
         self.advance(now, effects);
@@ -309,7 +316,12 @@ impl ProducerCore {
         loop {
             let is_held_up = partition.is_held_up(&self.settings);
             let open = partition.open.get_or_insert_with(|| Open {
-                builder: builder(&self.settings, self.ratio, if is_held_up { self.backlog_bytes } else { 0 }),
+                builder: builder(
+                    &self.settings,
+                    self.ratio,
+                    if is_held_up { self.backlog_bytes } else { 0 },
+                    self.spare.take(),
+                ),
                 tickets: Tickets::new(),
                 since: now,
                 serial: next_after(&mut self.next_serial),
@@ -476,8 +488,8 @@ impl ProducerCore {
     }
 }
 
-/// An empty batch of `batch.size`, or of `backlog_bytes` if that is more.
-fn builder(settings: &Settings, ratio: f32, backlog_bytes: usize) -> Builder {
+/// An empty batch of `batch.size`, or of `backlog_bytes` if that is more, in memory that is there already if there is some.
+fn builder(settings: &Settings, ratio: f32, backlog_bytes: usize, spare: Option<Vec<u8>>) -> Builder {
     let compressed = settings.compression != Compression::None;
     // What is small only because it is compressed is not let grow beyond all measure: readers unpack whole batches.
     let backlog_bytes =
@@ -488,7 +500,8 @@ fn builder(settings: &Settings, ratio: f32, backlog_bytes: usize) -> Builder {
         target_bytes: settings.batch_bytes.max(backlog_bytes),
         expected_ratio: ratio,
     };
-    Builder::with_buffer(options, Vec::with_capacity(settings.batch_bytes.clamp(HEADER_LEN, MAX_FIRST_ALLOCATION)))
+    let fresh = || Vec::with_capacity(settings.batch_bytes.clamp(HEADER_LEN, MAX_FIRST_ALLOCATION));
+    Builder::with_buffer(options, spare.unwrap_or_else(fresh))
 }
 
 fn place_of(partitions: &mut IndexMap<TopicPartition, Partition>, wanted: TopicPartition) -> usize {

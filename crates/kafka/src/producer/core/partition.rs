@@ -3,10 +3,14 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
+use super::MAX_FIRST_ALLOCATION;
 use crate::batch::{Builder, EncodedBatch, Scratch, sequence_after};
 use crate::consumer::TopicPartition;
 use crate::group::RequestId;
 use crate::producer::{Delivery, DeliveryError, Settings, Ticket};
+
+/// Smaller memory is not kept for another batch.
+const LEAST_SPARE: usize = 16 << 10;
 
 #[derive(Debug, Default)]
 pub(super) struct Partition {
@@ -126,6 +130,34 @@ impl Partition {
     }
 }
 
+/// Memory of batches that arrived, for the next ones: a large allocation costs more than what is written into it.
+#[derive(Debug, Default)]
+pub(super) struct Spare(Vec<Vec<u8>>);
+
+impl Spare {
+    /// As many as are under way to a few partitions.
+    const MOST: usize = 8;
+
+    pub(super) fn take(&mut self) -> Option<Vec<u8>> {
+        self.0.pop()
+    }
+
+    /// Keeps the memory of a batch if it is worth it and nobody else holds it.
+    pub(super) fn keep(&mut self, batch: EncodedBatch) {
+        if self.0.len() < Self::MOST
+            && let Some(buffer) = batch.into_buffer()
+            && (LEAST_SPARE..=MAX_FIRST_ALLOCATION).contains(&buffer.capacity())
+        {
+            self.0.push(buffer);
+        }
+    }
+
+    /// Gives all of it back, which a producer does that has nothing to send.
+    pub(super) fn clear(&mut self) {
+        self.0 = Vec::new();
+    }
+}
+
 pub(super) fn next_after(counter: &mut u64) -> u64 {
     *counter += 1;
     *counter
@@ -177,13 +209,14 @@ pub(super) fn finish(
     }
 }
 
+/// Tells of records that are in their topic; answers the batch, whose memory may be used again.
 pub(super) fn deliver(
     packed: Packed,
     place: &TopicPartition,
     base_offset: i64,
     buffered: &mut usize,
     deliveries: &mut VecDeque<Delivery>,
-) {
+) -> EncodedBatch {
     *buffered = buffered.saturating_sub(packed.batch.plain_len());
     let mut offset = base_offset;
     for tickets in packed.tickets {
@@ -192,6 +225,7 @@ pub(super) fn deliver(
         // A batch that the broker knew already comes without an offset.
         offset = if base_offset < 0 { base_offset } else { offset + count };
     }
+    packed.batch
 }
 
 pub(super) fn give_up(

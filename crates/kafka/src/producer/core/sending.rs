@@ -125,6 +125,9 @@ impl ProducerCore {
             let answer = response.as_ref().and_then(|response| find(response, place));
             self.batch_answered(now, id, place, answer);
         }
+        if self.buffered == 0 {
+            self.spare.clear();
+        }
         effects.push(Effect::Wake);
     }
 
@@ -152,7 +155,8 @@ impl ProducerCore {
                 partition.failures = 0;
                 partition.introduced = true;
                 let base = answer.map_or(-1, |answer| answer.base_offset);
-                deliver(packed, place, base, &mut self.buffered, &mut self.deliveries);
+                let batch = deliver(packed, place, base, &mut self.buffered, &mut self.deliveries);
+                self.spare.keep(batch);
             }
             Verdict::Retry { .. } if partition.failures >= self.settings.retries => {
                 let error = error.unwrap_or(ResponseError::UnknownServerError);
