@@ -30,12 +30,20 @@ pub mod code {
     pub const TOPIC_ALREADY_EXISTS: i16 = 36;
     /// There are not as many brokers as replicas are wanted.
     pub const INVALID_REPLICATION_FACTOR: i16 = 38;
+    /// A later producer has the id: this one's epoch is over.
+    pub const INVALID_PRODUCER_EPOCH: i16 = 47;
+    /// The transactional id has another producer id.
+    pub const INVALID_PRODUCER_ID_MAPPING: i16 = 49;
+    /// Not allowed to use the transactional id.
+    pub const TRANSACTIONAL_ID_AUTHORIZATION_FAILED: i16 = 53;
     /// The group has members.
     pub const NON_EMPTY_GROUP: i16 = 68;
     /// The group is not there.
     pub const GROUP_ID_NOT_FOUND: i16 = 69;
     /// A member of the group reads the topic.
     pub const GROUP_SUBSCRIBED_TO_TOPIC: i16 = 86;
+    /// Another producer has the transactional id.
+    pub const PRODUCER_FENCED: i16 = 90;
 }
 
 /// Something that Kafka refused, or that could not be asked of it.
@@ -97,6 +105,16 @@ impl KafkaError {
     /// `ConfigException`: settings that no client can be made with.
     pub fn config(message: impl Into<String>) -> Self {
         Self::new("org.apache.kafka.common.config.ConfigException", message, false)
+    }
+
+    /// `IllegalStateException`: not the moment for what is asked.
+    pub fn illegal_state(message: impl Into<String>) -> Self {
+        Self::new("java.lang.IllegalStateException", message, false)
+    }
+
+    /// `IllegalArgumentException`: what is asked makes no sense.
+    pub fn illegal_argument(message: impl Into<String>) -> Self {
+        Self::new("java.lang.IllegalArgumentException", message, false)
     }
 
     /// `KafkaException`: whatever has no name of its own.

@@ -27,13 +27,15 @@ pub struct BrokerOptions {
     pub heap_mb: u32,
     /// Further lines of `server.properties`.
     pub properties: Vec<String>,
+    /// Features that the storage is formatted with, as `transaction.version=0`; those not named are as new as they come.
+    pub features: Vec<String>,
     /// The folder for data, kept; none for a temporary one.
     pub dir: Option<PathBuf>,
 }
 
 impl Default for BrokerOptions {
     fn default() -> Self {
-        Self { heap_mb: 512, properties: Vec::new(), dir: None }
+        Self { heap_mb: 512, properties: Vec::new(), features: Vec::new(), dir: None }
     }
 }
 
@@ -73,22 +75,17 @@ impl ApacheKafka {
         );
         fs::write(dir.join("server.properties"), properties)?;
         fs::write(dir.join("log4j2.properties"), log_config(&dir.join("server.log"), "WARN"))?;
-        let process = Self::launch(java, &dir, port, options.heap_mb, !data.join("meta.properties").exists())?;
+        if !data.join("meta.properties").exists() {
+            format(java, &dir, &options.features)?;
+        }
+        let process = Self::launch(java, &dir, port, options.heap_mb)?;
         Ok(Self { java: java.clone(), process, port, dir, options, _temporary: temporary })
     }
 
-    fn launch(java: &Java, dir: &Path, port: u16, heap_mb: u32, format: bool) -> Result<Guarded> {
+    fn launch(java: &Java, dir: &Path, port: u16, heap_mb: u32) -> Result<Guarded> {
         let properties = dir.join("server.properties").display().to_string();
         let logging = format!("-Dlog4j2.configurationFile={}", dir.join("log4j2.properties").display());
         let class_path = java.class_path();
-        if format {
-            let args = ["-Xmx256m", "-XX:TieredStopAtLevel=1", "-cp", &class_path, &logging, "kafka.tools.StorageTool"];
-            let output = Command::new("java")
-                .args(args)
-                .args(["format", "-t", "MkU3OEVBNTcwNTJENDM2Qg", "-c", &properties])
-                .output()?;
-            anyhow::ensure!(output.status.success(), "StorageTool: {}", String::from_utf8_lossy(&output.stderr));
-        }
         let heap = format!("-Xmx{heap_mb}m");
         let command = ["java", &heap, "-XX:+UseG1GC", "-cp", &class_path, &logging, "kafka.Kafka", &properties];
         let mut process = Guarded::start(dir, "kafka", &command, &[])?;
@@ -118,7 +115,7 @@ impl ApacheKafka {
     /// If it does not answer.
     pub fn restart(&mut self) -> Result<()> {
         self.process.kill()?;
-        self.process = Self::launch(&self.java, &self.dir, self.port, self.options.heap_mb, false)?;
+        self.process = Self::launch(&self.java, &self.dir, self.port, self.options.heap_mb)?;
         Ok(())
     }
 
@@ -147,6 +144,28 @@ impl ApacheKafka {
     pub fn console_consume(&self, topic: &str, count: usize, options: &[&str]) -> Result<Vec<String>> {
         console_consume(&self.java, &self.address(), topic, count, options)
     }
+}
+
+/// Prepares the data folder that `server.properties` in `dir` names.
+fn format(java: &Java, dir: &Path, features: &[String]) -> Result<()> {
+    let properties = dir.join("server.properties").display().to_string();
+    let logging = format!("-Dlog4j2.configurationFile={}", dir.join("log4j2.properties").display());
+    let mut command = Command::new("java");
+    command.args([
+        "-Xmx256m",
+        "-XX:TieredStopAtLevel=1",
+        "-cp",
+        &java.class_path(),
+        &logging,
+        "kafka.tools.StorageTool",
+    ]);
+    command.args(["format", "-t", "MkU3OEVBNTcwNTJENDM2Qg", "-c", &properties]);
+    for feature in features {
+        command.args(["--feature", feature]);
+    }
+    let output = command.output()?;
+    anyhow::ensure!(output.status.success(), "StorageTool: {}", String::from_utf8_lossy(&output.stderr));
+    Ok(())
 }
 
 /// Writes lines with Java's console producer to any broker.

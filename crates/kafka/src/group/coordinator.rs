@@ -1,4 +1,4 @@
-//! Where the group's coordinator is.
+//! Where the coordinator of a group, or of a transactional id, is.
 //!
 //! Known until a request to it fails or is told that it moved; then looked for again, with a back-off, as long as somebody needs it.
 
@@ -7,9 +7,11 @@ use kafka_protocol::messages::{FindCoordinatorRequest, FindCoordinatorResponse};
 use kafka_protocol::protocol::StrBytes;
 
 /// Key type of a group in FindCoordinator.
-const GROUP_KEY: i8 = 0;
+pub(crate) const GROUP_KEY: i8 = 0;
+/// Key type of a transactional id.
+pub(crate) const TRANSACTION_KEY: i8 = 1;
 
-/// The broker that coordinates a group.
+/// The broker that coordinates a group or the transactions of a transactional id.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Coordinator {
     /// Broker id.
@@ -22,7 +24,7 @@ pub struct Coordinator {
 
 /// What an answer to FindCoordinator means.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Found {
+pub(crate) enum Found {
     Yes(Coordinator),
     /// Ask again later.
     NotYet,
@@ -31,15 +33,15 @@ pub(super) enum Found {
 }
 
 /// The question, in the form of version 4; a driver that speaks an older version moves the key.
-pub(super) fn question(group_id: &str) -> FindCoordinatorRequest {
+pub(crate) fn question(key_type: i8, key: &str) -> FindCoordinatorRequest {
     FindCoordinatorRequest::default()
-        .with_key_type(GROUP_KEY)
-        .with_coordinator_keys(vec![StrBytes::from_string(group_id.to_owned())])
+        .with_key_type(key_type)
+        .with_coordinator_keys(vec![StrBytes::from_string(key.to_owned())])
 }
 
 /// Reads the answer in either form.
-pub(super) fn answer(group_id: &str, response: &FindCoordinatorResponse) -> Found {
-    let (code, node, host, port) = match response.coordinators.iter().find(|entry| entry.key.as_str() == group_id) {
+pub(crate) fn answer(key: &str, response: &FindCoordinatorResponse) -> Found {
+    let (code, node, host, port) = match response.coordinators.iter().find(|entry| entry.key.as_str() == key) {
         Some(entry) => (entry.error_code, entry.node_id, &entry.host, entry.port),
         None if response.coordinators.is_empty() => {
             (response.error_code, response.node_id, &response.host, response.port)

@@ -261,7 +261,8 @@ impl GroupMember {
         }
         let Some(coordinator) = self.coordinator.clone() else {
             if self.needs_coordinator() && self.finding.is_none() && self.find_at <= now {
-                let request = RequestKind::FindCoordinator(coordinator::question(&self.config.group_id));
+                let request =
+                    RequestKind::FindCoordinator(coordinator::question(coordinator::GROUP_KEY, &self.config.group_id));
                 self.finding = Some(self.send(now, Target::Any, request, self.config.request_timeout, effects));
             }
             return;

@@ -12,13 +12,15 @@
 //! `AbstractCoordinator`. The driver of the consumer shows how to run it (`consumer::driver`).
 
 mod answers;
-mod coordinator;
+pub(crate) mod coordinator;
 mod member;
+mod metadata;
 mod requests;
 mod types;
 
 pub use coordinator::Coordinator;
 pub use member::GroupMember;
+pub use metadata::GroupMetadata;
 pub use types::{
     AssignmentRequest, Effect, GroupConfig, GroupError, Input, MemberMetadata, Membership, Protocol, RequestId, Target,
     Unanswered,

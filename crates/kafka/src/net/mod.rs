@@ -16,6 +16,7 @@ use kafka_protocol::messages::{RequestKind, ResponseKind};
 use crate::group::Coordinator;
 
 pub(crate) use driver::{Core, Driver, Outbox};
+pub(crate) use tcp::SOFTWARE;
 pub use tcp::{NetSettings, TcpTransport, spoken};
 
 /// Where a request goes.

@@ -31,7 +31,7 @@ use crate::wire::{FrameReader, OutFrame, WireError, correlation_id, decode_respo
 /// Longest answer that is taken. Memory is used as bytes arrive, not as they are announced.
 const MAX_RESPONSE: usize = 512 << 20;
 /// What this client calls itself.
-const SOFTWARE: &str = "kurier";
+pub(crate) const SOFTWARE: &str = "kurier";
 /// ApiVersions is asked in this version; brokers that do not know it answer in version 0.
 const API_VERSIONS: i16 = 3;
 const UNSUPPORTED_VERSION: i16 = 35;

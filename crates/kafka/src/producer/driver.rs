@@ -12,9 +12,11 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use kafka_protocol::messages::ResponseKind;
 
-use super::core::{Appended, Effect, Input, ProducerCore};
+use super::core::{Appended, Effect, Input, Operation, ProducerCore};
 use super::{Delivery, DeliveryError, ProduceBatch, ProducerConfig, ProducerError, Settings};
-use crate::group::{RequestId, Unanswered};
+use crate::consumer::Offsets;
+use crate::error::KafkaError;
+use crate::group::{GroupMetadata, RequestId, Unanswered};
 use crate::net::{Core, Driver, Outbox, TcpTransport, Transport, TransportError};
 
 /// Sends records. Its user gives every record a ticket and takes the deliveries; whoever never does lets them pile up.
@@ -154,6 +156,64 @@ impl Producer {
         })
     }
 
+    /// Gets the producer id of `transactional.id`: whoever has it is fenced, and its transaction aborted. Once, before anything else.
+    ///
+    /// This and the others of a transaction wait no longer than `max.block.ms`. What they began goes on then: call the same again to go on waiting. The same
+    /// holds for a future that is dropped.
+    ///
+    /// # Errors
+    /// Java's: `ProducerFencedException` means that another producer has the transactional id; nothing but closing this one is left then.
+    pub async fn init_transactions(&self) -> Result<(), KafkaError> {
+        self.operate(Operation::InitTransactions, |core, now, effects| core.init_transactions(now, effects)).await
+    }
+
+    /// Begins a transaction, to which everything sent from now on belongs.
+    ///
+    /// # Errors
+    /// Java's, if this is not the moment.
+    pub fn begin(&self) -> Result<(), KafkaError> {
+        self.shared.with_open(|core, _, _| core.begin_transaction()).unwrap_or_else(|| Err(closed()))
+    }
+
+    /// Makes offsets of a group part of the transaction: they are committed with it, or not at all (KIP-447).
+    ///
+    /// # Errors
+    /// As [`Self::init_transactions`]; after others than a time-out, only [`Self::abort`] is left.
+    pub async fn send_offsets(&self, offsets: &Offsets, group: &GroupMetadata) -> Result<(), KafkaError> {
+        self.operate(Operation::SendOffsets, |core, now, effects| core.send_offsets(now, offsets, group, effects)).await
+    }
+
+    /// Sends all that was taken and commits the transaction. It fails if a record of it failed.
+    ///
+    /// # Errors
+    /// As [`Self::send_offsets`]. After a time-out the transaction may be committed: call this again to know.
+    pub async fn commit(&self) -> Result<(), KafkaError> {
+        self.operate(Operation::Commit, |core, now, effects| core.commit_transaction(now, effects)).await
+    }
+
+    /// Aborts the transaction; records that were not sent yet are given up.
+    ///
+    /// # Errors
+    /// As [`Self::init_transactions`].
+    pub async fn abort(&self) -> Result<(), KafkaError> {
+        self.operate(Operation::Abort, |core, now, effects| core.abort_transaction(now, effects)).await
+    }
+
+    async fn operate(
+        &self,
+        operation: Operation,
+        begin: impl FnOnce(&mut ProducerCore, Duration, &mut Vec<Effect>) -> Result<(), KafkaError>,
+    ) -> Result<(), KafkaError> {
+        self.shared.with_open(begin).unwrap_or_else(|| Err(closed()))?;
+        let look = || match self.shared.look(|core, ended| (core.take_outcome(operation), ended)) {
+            (Some(outcome), _) => ControlFlow::Break(outcome),
+            (None, true) => ControlFlow::Break(Err(closed())),
+            (None, false) => ControlFlow::Continue(None),
+        };
+        let outcome = tokio::time::timeout(self.max_block, self.shared.until(look)).await;
+        outcome.unwrap_or_else(|_| Err(operation.timed_out(self.max_block)))
+    }
+
     /// Flushes for so long, gives up what is left then, and ends. Every record has been told of afterwards: the deliveries can still be taken.
     pub async fn shutdown(&self, timeout: Duration) {
         let flushed = tokio::time::timeout(timeout, self.flush()).await;
@@ -174,6 +234,10 @@ impl Drop for Producer {
     fn drop(&mut self) {
         self.shared.end(|_| ());
     }
+}
+
+fn closed() -> KafkaError {
+    KafkaError::illegal_state(ProducerError::Closed.to_string())
 }
 
 fn wall_ms() -> i64 {

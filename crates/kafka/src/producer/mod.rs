@@ -1,7 +1,7 @@
 //! Sending records: batches in, acknowledgements by ticket out.
 //!
 //! [`core`] decides what is sent when, without IO; the driver beside it has the socket and the clock. Idempotent unless it is told otherwise: order is
-//! kept and nothing is doubled over retries. Refused so far: transactions.
+//! kept and nothing is doubled over retries. With `transactional.id` all that is sent belongs to transactions.
 
 mod batch;
 pub mod core;

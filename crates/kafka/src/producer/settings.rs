@@ -18,6 +18,10 @@ const BACKLOG_BATCH_BYTES: usize = 256 << 10;
 /// Settings of a producer, parsed. The keys are those of Java's `ProducerConfig`.
 #[derive(Clone, Debug)]
 pub struct Settings {
+    /// `transactional.id`.
+    pub transactional_id: Option<String>,
+    /// `transaction.timeout.ms`.
+    pub transaction_timeout: Duration,
     /// `acks`: −1 for all replicas in sync, 1 for the leader. 0 is taken as 1: who asks for acknowledgements wants them.
     pub acks: i16,
     /// `enable.idempotence`.
@@ -66,6 +70,8 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
+            transactional_id: None,
+            transaction_timeout: Duration::from_secs(60),
             acks: -1,
             idempotent: true,
             batch_bytes: DEFAULT_BATCH_BYTES,
@@ -152,8 +158,9 @@ impl ProducerConfig {
                 }
             }
         }
-        if let Some(id) = keys.text("transactional.id") {
-            keys.refuse("transactional.id", id, "this client does not speak transactions yet");
+        let transactional_id = keys.text("transactional.id").map(ToOwned::to_owned);
+        if let Some(id) = transactional_id.as_deref().filter(|_| !idempotent) {
+            keys.refuse("transactional.id", id, "Cannot set a transactional.id without also enabling idempotence.");
         }
         let linger = keys.millis("linger.ms", defaults.linger);
         let request_timeout = keys.millis("request.timeout.ms", defaults.request_timeout);
@@ -177,6 +184,8 @@ impl ProducerConfig {
             }
         };
         let settings = Settings {
+            transactional_id,
+            transaction_timeout: keys.millis("transaction.timeout.ms", defaults.transaction_timeout),
             acks,
             idempotent,
             batch_bytes,
@@ -246,7 +255,6 @@ mod tests {
         ]);
         expect_test::expect![[r#"
             Invalid value x for configuration linger.ms: Not a number of type LONG
-            Invalid value t for configuration transactional.id: this client does not speak transactions yet
             Invalid value 1 for configuration acks: Must set acks to all in order to use the idempotent producer.
             Invalid value 0 for configuration retries: Must set retries to non-zero when using the idempotent producer.
             Invalid value 1000 for configuration delivery.timeout.ms: should be equal to or larger than linger.ms + request.timeout.ms

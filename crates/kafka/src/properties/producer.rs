@@ -31,8 +31,8 @@ pub(super) const KEYS: &[Property] = table! {
     "partitioner.ignore.keys" Boolean "false" Medium Any => Supported "";
     "receive.buffer.bytes" Int "32768" Medium AtLeast(-1) => Ignored "the system sizes the socket's buffers itself";
     "retries" Int "2147483647" High Between(0, 2_147_483_647) => Supported "";
-    "transaction.timeout.ms" Int "60000" Low Any => Ignored "there are no transactions yet";
+    "transaction.timeout.ms" Int "60000" Low Any => Supported "";
     "transaction.two.phase.commit.enable" Boolean "false" Low Any => Refused "transactions of others (KIP-939) are not taken part in";
-    "transactional.id" Text NULL Low NonEmpty => Refused "this client does not speak transactions yet";
+    "transactional.id" Text NULL Low NonEmpty => Supported "";
     "value.serializer" Class REQUIRED High Any => Ignored "records are bytes here: converters make them, so there is nothing to (de)serialise";
 };

@@ -53,7 +53,7 @@ impl ProducerCore {
         });
         let request =
             MetadataRequest::default().with_topics(Some(topics.collect())).with_allow_auto_topic_creation(true);
-        self.request(Asked::Metadata, Target::Any, RequestKind::Metadata(request), effects);
+        self.request(Asked::Metadata, Target::Any, RequestKind::Metadata(request), None, effects);
     }
 
     pub(super) fn metadata_answered(
@@ -117,12 +117,13 @@ impl ProducerCore {
     /// Whether the producer id cannot be used any longer.
     pub(super) fn renews(&self) -> bool {
         self.settings.idempotent
+            && self.transaction.is_none()
             && self.producer.is_some()
             && self.partitions.values().any(|partition| partition.broken)
     }
 
     pub(super) fn needs_id(&self) -> bool {
-        self.settings.idempotent && self.producer.is_none() && !self.partitions.is_empty()
+        self.settings.idempotent && self.transaction.is_none() && self.producer.is_none() && !self.partitions.is_empty()
     }
 
     pub(super) fn ask_id(&mut self, now: Duration, effects: &mut Vec<Effect>) {
@@ -151,7 +152,7 @@ impl ProducerCore {
                 .with_transaction_timeout_ms(i32::MAX)
                 .with_producer_id(ProducerId(-1))
                 .with_producer_epoch(-1);
-            self.request(Asked::ProducerId, Target::Any, RequestKind::InitProducerId(request), effects);
+            self.request(Asked::ProducerId, Target::Any, RequestKind::InitProducerId(request), None, effects);
         }
     }
 

@@ -4,15 +4,17 @@
 //! once. Order is kept like this: once a batch has to be sent again, nothing new of its partition leaves; when all answers are in, what is to be sent
 //! again goes first, one at a time, under its old sequence numbers, so that the broker knows it again if it has it already. A batch that is given up
 //! leaves a gap that no later sequence number may follow; the producer then takes the next epoch and counts from 0, but not before everything that may
-//! have arrived under the old one is answered for.
+//! have arrived under the old one is answered for. A transactional producer does not do that by itself: its transaction then can only be aborted.
 //!
 //! What comes out: [`Effect`]s for the driver, [`Delivery`]s for the user. Bounded by [`Settings::buffer_bytes`]: [`ProducerCore::append`] takes
-//! nothing while that is full. `partition` has the batches, `sending` what is done with them, `verdict` the errors, `cluster` metadata and producer id.
+//! nothing while that is full. `partition` has the batches, `sending` what is done with them, `verdict` the errors, `cluster` metadata and
+//! producer id, `transaction` what a transactional id adds.
 
 mod alike;
 mod cluster;
 mod partition;
 mod sending;
+mod transaction;
 mod verdict;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -24,6 +26,8 @@ use kafka_protocol::messages::{RequestKind, ResponseKind};
 
 use self::cluster::Topic;
 use self::partition::{Flying, Open, Partition, Spare, Tickets, add_ticket, finish, give_up, next_after};
+pub use self::transaction::Operation;
+use self::transaction::{Membership, Transaction, TransactionAsked};
 use super::partitioner::{Chance, choose, next_in_turn, partition_of};
 use super::{Delivery, DeliveryError, Outgoing, ProduceBatch, Settings};
 use crate::batch::{Builder, BuilderOptions, Compression, HEADER_LEN, HeaderRef, record_size};
@@ -86,11 +90,16 @@ pub enum Appended {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mark(u64);
 
+impl Mark {
+    const ALL: Self = Self(u64::MAX);
+}
+
 #[derive(Debug)]
 enum Asked {
     Metadata,
     ProducerId,
     Produce(Vec<TopicPartition>),
+    Transaction(TransactionAsked),
 }
 
 /// A producer without its rim.
@@ -103,6 +112,8 @@ pub struct ProducerCore {
     producer: Option<(i64, i16)>,
     /// A broker knows a later epoch of this producer id, which then is not ours alone.
     fenced: bool,
+    /// None without `transactional.id`.
+    transaction: Option<Transaction>,
     asked: BTreeMap<RequestId, Asked>,
     next_request: u64,
     next_serial: u64,
@@ -127,12 +138,15 @@ impl ProducerCore {
     pub fn new(settings: Settings) -> Self {
         let backlog_bytes = settings.backlog_batch_bytes.min(settings.max_request_bytes);
         let chance = Chance::new(settings.seed);
+        let id = settings.transactional_id.clone();
+        let transaction = id.map(|id| Transaction::new(id, settings.transaction_timeout));
         Self {
             settings,
             topics: IndexMap::new(),
             partitions: IndexMap::new(),
             producer: None,
             fenced: false,
+            transaction,
             asked: BTreeMap::new(),
             next_request: 0,
             next_serial: 0,
@@ -160,6 +174,13 @@ impl ProducerCore {
         from: usize,
         effects: &mut Vec<Effect>,
     ) -> Appended {
+        if let Some(reason) = self.closed_to_records() {
+            for record in batch.iter().skip(from) {
+                self.tell(&record, reason.clone());
+            }
+            self.advance(now, effects);
+            return Appended::All;
+        }
         let mut headers: Vec<HeaderRef<'_>> = Vec::new();
         // Records of one topic come one behind the other; its place is looked up once.
         let mut recent: Option<(&Arc<str>, usize)> = None;
@@ -306,15 +327,20 @@ impl ProducerCore {
         &mut self,
         now: Duration,
         wall_ms: i64,
-        place: usize,
+        at: usize,
         record: &Outgoing<'_>,
         headers: &[HeaderRef<'_>],
     ) -> usize {
-        let (place, partition) =
-            self.partitions.get_index_mut(place).expect("it was looked up, and nothing is taken out");
+        let (place, partition) = self.partitions.get_index_mut(at).expect("it was looked up, and nothing is taken out");
         let timestamp = record.timestamp.unwrap_or(wall_ms);
         loop {
             let is_held_up = partition.is_held_up(&self.settings);
+            if partition.open.is_none()
+                && partition.membership == Membership::Out
+                && let Some(transaction) = &mut self.transaction
+            {
+                partition.membership = transaction.join(at);
+            }
             let open = partition.open.get_or_insert_with(|| Open {
                 builder: builder(
                     &self.settings,
@@ -347,8 +373,15 @@ impl ProducerCore {
         }
     }
 
+    /// A record cannot be sent, of which its transaction hears as well.
     fn refuse(&mut self, record: &Outgoing<'_>, class: &'static str, message: String) {
-        let outcome = Err(DeliveryError { class, message });
+        let reason = DeliveryError { class, message };
+        self.records_failed(&reason, None);
+        self.tell(record, reason);
+    }
+
+    fn tell(&mut self, record: &Outgoing<'_>, reason: DeliveryError) {
+        let outcome = Err(reason);
         self.deliveries.push_back(Delivery { tickets: record.ticket..record.ticket + 1, outcome });
     }
 
@@ -359,11 +392,30 @@ impl ProducerCore {
 
     /// Sends all that was taken so far without lingering, and marks how far that is, for [`Self::is_flushed`].
     pub fn flush(&mut self, now: Duration, effects: &mut Vec<Effect>) -> Mark {
+        self.finish_all();
+        self.advance(now, effects);
+        Mark(self.next_serial)
+    }
+
+    fn finish_all(&mut self) {
         for (place, partition) in &mut self.partitions {
             finish(partition, &mut self.ratio, &mut self.buffered, &mut self.deliveries, place);
         }
-        self.advance(now, effects);
-        Mark(self.next_serial)
+    }
+
+    /// Gives up what was never sent; what was, may be in its topic, and is sent again until a broker says.
+    fn give_up_unsent(&mut self, reason: &DeliveryError) {
+        for (place, partition) in &mut self.partitions {
+            finish(partition, &mut self.ratio, &mut self.buffered, &mut self.deliveries, place);
+            let sent = std::mem::take(&mut partition.ready).into_iter().filter_map(|packed| {
+                if packed.sequence.is_some() {
+                    return Some(packed);
+                }
+                give_up(packed, reason.clone(), &mut self.buffered, &mut self.deliveries);
+                None
+            });
+            partition.ready = sent.collect();
+        }
     }
 
     /// Whether everything before the mark has been told of.
@@ -438,6 +490,7 @@ impl ProducerCore {
                 Some(Asked::Metadata) => self.metadata_answered(now, response, effects),
                 Some(Asked::ProducerId) => self.id_answered(now, response),
                 Some(Asked::Produce(places)) => self.produce_answered(now, id, &places, response, effects),
+                Some(Asked::Transaction(asked)) => self.transaction_answered(now, asked, response, effects),
                 None => {}
             },
         }
@@ -458,7 +511,8 @@ impl ProducerCore {
             let expiry = partition.ready.front().map(|p| p.created.saturating_add(self.settings.delivery_timeout));
             [linger, retry, expiry].into_iter().flatten()
         });
-        let all = [metadata, id].into_iter().flatten().chain(unknown).chain(partitions);
+        let transaction = self.transaction.as_ref().and_then(Transaction::next_deadline);
+        let all = [metadata, id, transaction].into_iter().flatten().chain(unknown).chain(partitions);
         all.filter(|at| *at > now && *at < Duration::MAX).min()
     }
 
@@ -468,18 +522,26 @@ impl ProducerCore {
         self.expire(now);
         self.ask_metadata(now, effects);
         self.ask_id(now, effects);
+        self.advance_transaction(now, effects);
         self.produce(now, effects);
         if self.deliveries.len() > before {
             effects.push(Effect::Wake);
         }
     }
 
-    fn request(&mut self, asked: Asked, to: Target, request: RequestKind, effects: &mut Vec<Effect>) -> RequestId {
+    fn request(
+        &mut self,
+        asked: Asked,
+        to: Target,
+        request: RequestKind,
+        highest: Option<i16>,
+        effects: &mut Vec<Effect>,
+    ) -> RequestId {
         self.next_request += 1;
         let id = RequestId(self.next_request);
         self.asked.insert(id, asked);
         let timeout = self.settings.request_timeout;
-        effects.push(Effect::Send { id, to, request: Box::new(request), highest: None, timeout });
+        effects.push(Effect::Send { id, to, request: Box::new(request), highest, timeout });
         id
     }
 

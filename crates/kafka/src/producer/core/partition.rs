@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use super::MAX_FIRST_ALLOCATION;
+use super::transaction::Membership;
 use crate::batch::{Builder, EncodedBatch, Scratch, sequence_after};
 use crate::consumer::TopicPartition;
 use crate::group::RequestId;
@@ -24,6 +25,8 @@ pub(super) struct Partition {
     pub(super) broken: bool,
     /// The broker has taken a batch under this producer epoch. Before that it takes any sequence number, so a second batch could overtake the first.
     pub(super) introduced: bool,
+    /// Whether it is part of the transaction, if there is one.
+    pub(super) membership: Membership,
 }
 
 /// A batch that takes records.

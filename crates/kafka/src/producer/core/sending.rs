@@ -8,10 +8,13 @@ use bytes::Bytes;
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use kafka_protocol::messages::produce_response::PartitionProduceResponse;
-use kafka_protocol::messages::{ProduceRequest, ProduceResponse, RequestKind, ResponseKind, TopicName};
+use kafka_protocol::messages::{
+    ProduceRequest, ProduceResponse, RequestKind, ResponseKind, TopicName, TransactionalId,
+};
 use kafka_protocol::protocol::StrBytes;
 
 use super::partition::{Flying, Packed, deliver, finish, give_up, give_up_each, split};
+use super::transaction::{Membership, Transaction};
 use super::verdict::{Verdict, delivery_error, verdict};
 use super::{Asked, Effect, ProducerCore};
 use crate::batch::{NO_SEQUENCE, Stamp, sequence_after};
@@ -27,6 +30,7 @@ impl ProducerCore {
     /// Gives up what has waited too long.
     pub(super) fn expire(&mut self, now: Duration) {
         let timeout = self.settings.delivery_timeout;
+        let mut expired = None;
         for (place, partition) in &mut self.partitions {
             if partition.open.as_ref().is_some_and(|open| open.since.saturating_add(timeout) <= now) {
                 finish(partition, &mut self.ratio, &mut self.buffered, &mut self.deliveries, place);
@@ -41,8 +45,13 @@ impl ProducerCore {
                     now.saturating_sub(packed.created).as_millis()
                 );
                 let class = "org.apache.kafka.common.errors.TimeoutException";
-                give_up(packed, DeliveryError { class, message }, &mut self.buffered, &mut self.deliveries);
+                let reason = DeliveryError { class, message };
+                expired.get_or_insert_with(|| reason.clone());
+                give_up(packed, reason, &mut self.buffered, &mut self.deliveries);
             }
+        }
+        if let Some(reason) = expired {
+            self.records_failed(&reason, None);
         }
     }
 
@@ -51,6 +60,7 @@ impl ProducerCore {
             return;
         }
         let renews = self.renews();
+        let is_transactional = self.transaction.is_some();
         loop {
             // One request a broker takes one batch of each of its partitions; as long as something leaves, there may be more.
             let mut requests: BTreeMap<i32, Vec<(TopicPartition, Bytes)>> = BTreeMap::new();
@@ -58,7 +68,8 @@ impl ProducerCore {
             let mut leaving: Vec<(TopicPartition, Packed)> = Vec::new();
             let mut leaderless = false;
             for (place, partition) in &mut self.partitions {
-                if !partition.may_send(now, &self.settings) || (renews && !partition.repeats()) {
+                let is_out = is_transactional && partition.membership != Membership::In;
+                if is_out || !partition.may_send(now, &self.settings) || (renews && !partition.repeats()) {
                     continue;
                 }
                 let Some(&leader) = self.topics.get(&place.topic).and_then(|topic| topic.leaders.get(&place.partition))
@@ -75,7 +86,7 @@ impl ProducerCore {
                 packed.alone = packed.sequence.is_some();
                 let stamp = self.producer.map_or(Stamp::NONE, |(producer_id, producer_epoch)| {
                     let base_sequence = packed.sequence.unwrap_or(partition.next_sequence);
-                    Stamp { producer_id, producer_epoch, base_sequence, transactional: false }
+                    Stamp { producer_id, producer_epoch, base_sequence, transactional: is_transactional }
                 });
                 if packed.sequence.is_none() && stamp.base_sequence != NO_SEQUENCE {
                     packed.sequence = Some(stamp.base_sequence);
@@ -97,8 +108,10 @@ impl ProducerCore {
             let mut carriers: BTreeMap<TopicPartition, RequestId> = BTreeMap::new();
             for (leader, batches) in requests {
                 let places: Vec<_> = batches.iter().map(|(place, _)| place.clone()).collect();
+                let highest = self.transaction.as_ref().and_then(Transaction::highest_produce);
                 let request = RequestKind::Produce(produce_request(&self.settings, batches));
-                let id = self.request(Asked::Produce(places.clone()), Target::Node(leader), request, effects);
+                let to = Target::Node(leader);
+                let id = self.request(Asked::Produce(places.clone()), to, request, highest, effects);
                 carriers.extend(places.into_iter().map(|place| (place, id)));
             }
             for (place, packed) in leaving {
@@ -150,7 +163,8 @@ impl ProducerCore {
             Some(answer) => ResponseError::try_from_code(answer.error_code),
             None => Some(ResponseError::NetworkException),
         };
-        match verdict(error, packed.alone, packed.batch.record_count()) {
+        let mut failed = None;
+        match verdict(error, packed.alone, packed.batch.record_count(), self.transaction.is_none()) {
             Verdict::Delivered => {
                 partition.failures = 0;
                 partition.introduced = true;
@@ -160,7 +174,9 @@ impl ProducerCore {
             }
             Verdict::Retry { .. } if partition.failures >= self.settings.retries => {
                 let error = error.unwrap_or(ResponseError::UnknownServerError);
-                give_up(packed, delivery_error(error, &place.topic), &mut self.buffered, &mut self.deliveries);
+                let reason = delivery_error(error, &place.topic);
+                failed = Some(reason.clone());
+                give_up(packed, reason, &mut self.buffered, &mut self.deliveries);
             }
             Verdict::Retry { metadata } => {
                 partition.flying[at] = Flying::Failed(packed);
@@ -202,6 +218,7 @@ impl ProducerCore {
                 if let Some(message) = answer.and_then(|answer| answer.error_message.as_ref()) {
                     reason.message = message.to_string();
                 }
+                failed = Some(reason.clone());
                 let wrong = answer.map(|answer| record_errors(answer, &reason)).unwrap_or_default();
                 if wrong.is_empty() {
                     give_up(packed, reason, &mut self.buffered, &mut self.deliveries);
@@ -212,6 +229,9 @@ impl ProducerCore {
         }
         if let Some(partition) = self.partitions.get_mut(place) {
             partition.land();
+        }
+        if let Some(reason) = failed {
+            self.records_failed(&reason, error.map(|error| error.code()));
         }
     }
 }
@@ -228,7 +248,7 @@ fn produce_request(settings: &Settings, batches: Vec<(TopicPartition, Bytes)>) -
     });
     let timeout_ms = i32::try_from(settings.request_timeout.as_millis()).unwrap_or(i32::MAX);
     ProduceRequest::default()
-        .with_transactional_id(None)
+        .with_transactional_id(settings.transactional_id.clone().map(|id| TransactionalId(StrBytes::from_string(id))))
         .with_acks(settings.acks)
         .with_timeout_ms(timeout_ms)
         .with_topic_data(topics.collect())

@@ -21,7 +21,8 @@ pub(super) enum Verdict {
     GiveUp,
 }
 
-pub(super) fn verdict(error: Option<ResponseError>, alone: bool, records: i32) -> Verdict {
+/// `renews` says whether the producer may take the next epoch by itself, as one without transactions does.
+pub(super) fn verdict(error: Option<ResponseError>, alone: bool, records: i32, renews: bool) -> Verdict {
     use ResponseError::*;
     match error {
         None | Some(DuplicateSequenceNumber) => Verdict::Delivered,
@@ -43,13 +44,16 @@ pub(super) fn verdict(error: Option<ResponseError>, alone: bool, records: i32) -
             | CorruptMessage
             | ThrottlingQuotaExceeded
             | CoordinatorLoadInProgress
-            | ConcurrentTransactions,
+            | ConcurrentTransactions
+            | NotCoordinator
+            | CoordinatorNotAvailable,
         ) => Verdict::Retry { metadata: false },
         // One before it has not arrived, or it has overtaken one; they are sent again, in order.
+        Some(InvalidProducerEpoch) if !renews => Verdict::GiveUp,
         Some(OutOfOrderSequenceNumber | UnknownProducerId | InvalidProducerEpoch) if !alone => {
             Verdict::Retry { metadata: false }
         }
-        Some(OutOfOrderSequenceNumber | UnknownProducerId | InvalidProducerEpoch) => Verdict::Renew,
+        Some(OutOfOrderSequenceNumber | UnknownProducerId | InvalidProducerEpoch) if renews => Verdict::Renew,
         Some(MessageTooLarge | RecordListTooLarge) if records > 1 => Verdict::Split,
         Some(_) => Verdict::GiveUp,
     }
