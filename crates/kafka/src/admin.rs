@@ -1,16 +1,22 @@
-//! Administration of a cluster: topics, settings, offsets, groups.
+//! Administration of a cluster: topics, settings, offsets, groups, ACLs, transactions, features.
 //!
 //! Every call has the patience of `default.api.timeout.ms`: what can be mended by time is asked again until that is over, of the broker that is in
-//! charge by then. Where a call names several things, each has its own outcome. Refused so far: ACLs, quotas, reassignments, transactions.
+//! charge by then. Where a call names several things, each has its own outcome. Left out, because nothing
+//! in Connect asks for it: quotas, reassignments, elections of leaders, delegation tokens, share and streams groups.
 //!
 //! Start at [`Admin`]; what it can do is in the modules by what it is done to.
 #![expect(clippy::disallowed_methods, reason = "driver: waits between tries")]
 
+mod acls;
+mod brokers;
 mod cluster;
+mod codes;
 mod configs;
 mod groups;
+mod members;
 mod records;
 mod topics;
+mod transactions;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -23,16 +29,25 @@ use parking_lot::Mutex;
 
 use crate::backoff::Backoff;
 use crate::config::{Given, Keys, Remarks};
-use crate::error::KafkaError;
+use crate::error::{KafkaError, code};
 use crate::group::Coordinator;
 use crate::net::{NetSettings, Target, TcpTransport, Transport, TransportError};
 use crate::properties::Client;
 
-pub use cluster::{Cluster, Node};
-pub use configs::{ConfigChange, ConfigEntry, ConfigResource, ConfigSource};
-pub use groups::{GroupDescription, GroupListing, GroupMember};
+pub use acls::{Acl, AclFilter, PatternType, Permission, ResourceType};
+pub use brokers::{Features, LogDir, Quorum, QuorumReplica, ReplicaInfo, UpgradeType};
+pub use cluster::{Cluster, ClusterOptions, Node};
+pub use codes::AclOperation;
+pub use configs::{ConfigChange, ConfigEntry, ConfigOptions, ConfigResource, ConfigSource, ConfigSynonym, ConfigType};
+pub use groups::{GroupDescription, GroupFilter, GroupListing, GroupMember};
+pub use members::{ConsumerGroupDescription, ConsumerGroupMember, MemberToRemove};
 pub use records::ListedOffset;
-pub use topics::{PartitionDescription, TopicDescription, TopicListing};
+pub use topics::{
+    CreatedTopic, MorePartitions, PartitionDescription, TopicDescription, TopicLayout, TopicListing, TopicToCreate,
+};
+pub use transactions::{
+    HangingTransaction, ProducerState, TransactionDescription, TransactionFilter, TransactionListing,
+};
 
 /// What became of each of the things that a call named.
 pub type Outcomes<K, T> = BTreeMap<K, Result<T, KafkaError>>;
@@ -247,6 +262,16 @@ impl<K: Ord + Clone, T> Open<K, T> {
                 self.done.insert(self.left.swap_remove(at), outcome);
             }
         }
+    }
+
+    /// Takes the outcome of one whose errors are final, as in Java's client, whatever time could make of them; only the wrong broker and a quota are no
+    /// outcome.
+    fn settle_now(&mut self, key: &K, outcome: Result<T, KafkaError>) {
+        let outcome = outcome.map_err(|error| {
+            let again = error.is(code::NOT_CONTROLLER) || error.is(code::THROTTLING_QUOTA_EXCEEDED);
+            KafkaError { retriable: error.retriable && again, ..error }
+        });
+        self.settle(key, outcome);
     }
 
     /// Whether there is something left to ask, as the failure of a try.

@@ -30,6 +30,8 @@ pub mod code {
     pub const TOPIC_ALREADY_EXISTS: i16 = 36;
     /// There are not as many brokers as replicas are wanted.
     pub const INVALID_REPLICATION_FACTOR: i16 = 38;
+    /// Another broker is in charge of the cluster.
+    pub const NOT_CONTROLLER: i16 = 41;
     /// A later producer has the id: this one's epoch is over.
     pub const INVALID_PRODUCER_EPOCH: i16 = 47;
     /// The transactional id has another producer id.
@@ -42,6 +44,8 @@ pub mod code {
     pub const GROUP_ID_NOT_FOUND: i16 = 69;
     /// A member of the group reads the topic.
     pub const GROUP_SUBSCRIBED_TO_TOPIC: i16 = 86;
+    /// Too many changes of topics in too short a time.
+    pub const THROTTLING_QUOTA_EXCEEDED: i16 = 89;
     /// Another producer has the transactional id.
     pub const PRODUCER_FENCED: i16 = 90;
 }
@@ -134,6 +138,11 @@ impl KafkaError {
     /// Whether the same may work later.
     pub fn is_retriable(&self) -> bool {
         self.retriable
+    }
+
+    /// Whether the broker cannot do this at all, whatever is asked.
+    pub fn is_unsupported(&self) -> bool {
+        self.class == class!("UnsupportedVersionException")
     }
 
     /// Whether it is the error with this number.

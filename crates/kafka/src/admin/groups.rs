@@ -5,12 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 use kafka_protocol::messages::offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic};
 use kafka_protocol::messages::offset_delete_request::{OffsetDeleteRequestPartition, OffsetDeleteRequestTopic};
-use kafka_protocol::messages::offset_fetch_request::OffsetFetchRequestGroup;
+use kafka_protocol::messages::offset_fetch_request::{OffsetFetchRequestGroup, OffsetFetchRequestTopics};
 use kafka_protocol::messages::{
     DeleteGroupsRequest, DescribeGroupsRequest, GroupId, ListGroupsRequest, OffsetCommitRequest, OffsetDeleteRequest,
     OffsetFetchRequest, TopicName,
 };
 
+use super::cluster::GROUP;
+use super::codes::{AclOperation, operations};
 use super::{Admin, AdminError, Failure, Open, Outcomes, Patience, ask, coordinator, text, until_done};
 use crate::consumer::{OffsetAndMetadata, Offsets, TopicPartition};
 use crate::error::{KafkaError, code};
@@ -28,6 +30,19 @@ pub struct GroupListing {
     pub protocol_type: String,
     /// `Stable`, `Empty` and so on; empty at brokers that do not say.
     pub state: String,
+    /// `classic`, `consumer`, `share`, `streams`; empty at brokers that do not say.
+    pub group_type: String,
+}
+
+/// Which groups are listed. Nothing means all.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GroupFilter {
+    /// In one of these states: `Stable`, `Empty`, …
+    pub states: Vec<String>,
+    /// Of one of these types: `classic`, `consumer`, …
+    pub types: Vec<String>,
+    /// With one of these types of protocol: `consumer`, `connect`, or the empty one of a group that only keeps offsets.
+    pub protocol_types: Vec<String>,
 }
 
 /// A group.
@@ -43,6 +58,10 @@ pub struct GroupDescription {
     pub protocol: String,
     /// Its members.
     pub members: Vec<GroupMember>,
+    /// The broker that coordinates it.
+    pub coordinator: i32,
+    /// What this principal may do to it, where it was asked for.
+    pub authorized_operations: Option<Vec<AclOperation>>,
 }
 
 /// A member of a group.
@@ -65,26 +84,62 @@ pub struct GroupMember {
 impl Admin {
     /// The groups of all brokers that answer, by name.
     pub async fn list_groups(&self) -> Result<Vec<GroupListing>, AdminError> {
+        self.list_groups_with(&GroupFilter::default()).await
+    }
+
+    /// As [`Self::list_groups`], those that a filter lets through. A type is not asked of brokers before Kafka 3.8, nor a state before 2.6.
+    pub async fn list_groups_with(&self, filter: &GroupFilter) -> Result<Vec<GroupListing>, AdminError> {
         let mut patience = self.patience("the list of groups");
-        until_done!(patience, patience.groups())
+        until_done!(patience, patience.groups(filter))
     }
 
     /// A group of the classic protocol.
     pub async fn describe_group(&self, group: &str) -> Result<GroupDescription, AdminError> {
-        let mut patience = self.patience(format!("a description of group {group}"));
-        until_done!(patience, patience.describe_group(group))
+        one(group, self.describe_groups(&[group], false).await?, "a description")
+    }
+
+    /// Groups of the classic protocol, with what this principal may do to them where `operations` asks for it. Since Kafka 4.0 one that is not there is
+    /// `GroupIdNotFoundException`, before that it is `Dead`.
+    pub async fn describe_groups(
+        &self,
+        groups: &[&str],
+        operations: bool,
+    ) -> Result<Outcomes<String, GroupDescription>, AdminError> {
+        let mut patience = self.patience(format!("a description of groups {}", groups.join(", ")));
+        let mut open = Open::new(groups.iter().map(|group| (*group).to_owned()));
+        let end = until_done!(patience, patience.describe_groups(operations, &mut open));
+        open.close(end)
     }
 
     /// Deletes a group that has no members, and its offsets.
     pub async fn delete_group(&self, group: &str) -> Result<(), AdminError> {
-        let mut patience = self.patience(format!("the deletion of group {group}"));
-        until_done!(patience, patience.delete_group(group))
+        one(group, self.delete_groups(&[group]).await?, "the deletion")
+    }
+
+    /// As [`Self::delete_group`], many.
+    pub async fn delete_groups(&self, groups: &[&str]) -> Result<Outcomes<String, ()>, AdminError> {
+        let mut patience = self.patience(format!("the deletion of groups {}", groups.join(", ")));
+        let mut open = Open::new(groups.iter().map(|group| (*group).to_owned()));
+        let end = until_done!(patience, patience.delete_groups(&mut open));
+        open.close(end)
     }
 
     /// All offsets that a group has committed; none for a group that is not there.
     pub async fn group_offsets(&self, group: &str) -> Result<Offsets, AdminError> {
         let mut patience = self.patience(format!("the offsets of group {group}"));
-        until_done!(patience, patience.group_offsets(group))
+        until_done!(patience, patience.group_offsets(group, None, false))
+    }
+
+    /// The offsets that a group has committed for these partitions; those that have none are left out. With `require_stable` it is waited for transactions that
+    /// have offsets of the group open.
+    pub async fn group_offsets_of(
+        &self,
+        group: &str,
+        partitions: &BTreeSet<TopicPartition>,
+        require_stable: bool,
+    ) -> Result<Offsets, AdminError> {
+        let mut patience = self.patience(format!("the offsets of group {group}"));
+        until_done!(patience, patience.group_offsets(group, Some(partitions), require_stable))
     }
 
     /// Commits offsets for a group. It must have no members (`UnknownMemberIdException` otherwise).
@@ -112,6 +167,12 @@ impl Admin {
     }
 }
 
+/// The outcome of a call for one group.
+fn one<T>(group: &str, mut outcomes: Outcomes<String, T>, what: &str) -> Result<T, AdminError> {
+    let outcome = outcomes.remove(group).expect("what was asked for has an outcome");
+    outcome.map_err(|error| AdminError::Refused { what: format!("{what} of group {group}"), error })
+}
+
 /// What became of one partition. One that is not there is not waited for, as in Java.
 fn outcome(error_code: i16) -> Result<(), KafkaError> {
     match KafkaError::from_code(error_code) {
@@ -122,16 +183,24 @@ fn outcome(error_code: i16) -> Result<(), KafkaError> {
 }
 
 impl Patience<'_> {
-    async fn groups(&self) -> Result<Vec<GroupListing>, Failure> {
+    async fn groups(&self, filter: &GroupFilter) -> Result<Vec<GroupListing>, Failure> {
         let brokers = self.metadata(Some(&[])).await?.brokers;
+        let request = ListGroupsRequest::default()
+            .with_states_filter(filter.states.iter().map(|state| text(state)).collect())
+            .with_types_filter(filter.types.iter().map(|kind| text(kind)).collect());
         let mut groups = BTreeSet::new();
         for broker in brokers {
-            let response = ask!(self, Target::Node(broker.node_id.0), ListGroups(ListGroupsRequest::default()));
+            let response = ask!(self, Target::Node(broker.node_id.0), ListGroups(request.clone()));
             Failure::check(response.error_code, None)?;
-            groups.extend(response.groups.into_iter().map(|group| GroupListing {
+            let wanted = |protocol: &str| {
+                filter.protocol_types.is_empty() || filter.protocol_types.iter().any(|wanted| wanted == protocol)
+            };
+            let listed = response.groups.into_iter().filter(|group| wanted(&group.protocol_type));
+            groups.extend(listed.map(|group| GroupListing {
                 group_id: group.group_id.to_string(),
                 protocol_type: group.protocol_type.to_string(),
                 state: group.group_state.to_string(),
+                group_type: group.group_type.to_string(),
             }));
         }
         Ok(groups.into_iter().collect())
@@ -142,41 +211,80 @@ impl Patience<'_> {
         Ok(coordinator(self.coordinator(group).await?))
     }
 
-    async fn describe_group(&self, group: &str) -> Result<GroupDescription, Failure> {
-        let request = DescribeGroupsRequest::default().with_groups(vec![GroupId(text(group))]);
-        let response = ask!(self, self.of_group(group).await?, DescribeGroups(request));
-        let found = response.groups.into_iter().next().ok_or(Failure::Unanswered)?;
-        Failure::check(found.error_code, found.error_message.as_ref())?;
-        let members = found.members.into_iter().map(|member| GroupMember {
-            member_id: member.member_id.to_string(),
-            instance_id: member.group_instance_id.map(|id| id.to_string()),
-            client_id: member.client_id.to_string(),
-            host: member.client_host.to_string(),
-            metadata: member.member_metadata,
-            assignment: member.member_assignment,
+    async fn describe_groups(
+        &self,
+        with_operations: bool,
+        open: &mut Open<String, GroupDescription>,
+    ) -> Result<(), Failure> {
+        for (by, groups) in self.by_coordinator(GROUP, open).await? {
+            let request = DescribeGroupsRequest::default()
+                .with_groups(groups.iter().map(|group| GroupId(text(group))).collect())
+                .with_include_authorized_operations(with_operations);
+            let node = by.node;
+            let response = ask!(self, coordinator(by), DescribeGroups(request));
+            for found in response.groups {
+                let group_id = found.group_id.to_string();
+                if let Some(error) = KafkaError::from_answer(found.error_code, found.error_message.as_deref()) {
+                    open.settle(&group_id, Err(error));
+                    continue;
+                }
+                let members = found.members.into_iter().map(|member| GroupMember {
+                    member_id: member.member_id.to_string(),
+                    instance_id: member.group_instance_id.map(|id| id.to_string()),
+                    client_id: member.client_id.to_string(),
+                    host: member.client_host.to_string(),
+                    metadata: member.member_metadata,
+                    assignment: member.member_assignment,
+                });
+                let described = GroupDescription {
+                    group_id: group_id.clone(),
+                    state: found.group_state.to_string(),
+                    protocol_type: found.protocol_type.to_string(),
+                    protocol: found.protocol_data.to_string(),
+                    members: members.collect(),
+                    coordinator: node,
+                    authorized_operations: operations(found.authorized_operations).filter(|_| with_operations),
+                };
+                open.settle(&group_id, Ok(described));
+            }
+        }
+        open.remaining()
+    }
+
+    async fn delete_groups(&self, open: &mut Open<String, ()>) -> Result<(), Failure> {
+        for (by, groups) in self.by_coordinator(GROUP, open).await? {
+            let names = groups.iter().map(|group| GroupId(text(group))).collect();
+            let request = DeleteGroupsRequest::default().with_groups_names(names);
+            let response = ask!(self, coordinator(by), DeleteGroups(request));
+            for done in &response.results {
+                let error = KafkaError::from_code(done.error_code);
+                open.settle(&done.group_id.to_string(), error.map_or(Ok(()), Err));
+            }
+        }
+        open.remaining()
+    }
+
+    async fn group_offsets(
+        &self,
+        group: &str,
+        partitions: Option<&BTreeSet<TopicPartition>>,
+        require_stable: bool,
+    ) -> Result<Offsets, Failure> {
+        let topics = partitions.map(|partitions| {
+            let mut topics: BTreeMap<&str, Vec<i32>> = BTreeMap::new();
+            for place in partitions {
+                topics.entry(&place.topic).or_default().push(place.partition);
+            }
+            let topics = topics.into_iter().map(|(topic, partitions)| {
+                OffsetFetchRequestTopics::default().with_name(TopicName(text(topic))).with_partition_indexes(partitions)
+            });
+            topics.collect()
         });
-        Ok(GroupDescription {
-            group_id: found.group_id.to_string(),
-            state: found.group_state.to_string(),
-            protocol_type: found.protocol_type.to_string(),
-            protocol: found.protocol_data.to_string(),
-            members: members.collect(),
-        })
-    }
-
-    async fn delete_group(&self, group: &str) -> Result<(), Failure> {
-        let request = DeleteGroupsRequest::default().with_groups_names(vec![GroupId(text(group))]);
-        let response = ask!(self, self.of_group(group).await?, DeleteGroups(request));
-        let done = response.results.first().ok_or(Failure::Unanswered)?;
-        Failure::check(done.error_code, None)
-    }
-
-    async fn group_offsets(&self, group: &str) -> Result<Offsets, Failure> {
         let asked = OffsetFetchRequestGroup::default()
             .with_group_id(GroupId(text(group)))
             .with_member_epoch(NO_GENERATION)
-            .with_topics(None);
-        let request = OffsetFetchRequest::default().with_groups(vec![asked]).with_require_stable(false);
+            .with_topics(topics);
+        let request = OffsetFetchRequest::default().with_groups(vec![asked]).with_require_stable(require_stable);
         let response = ask!(self, self.of_group(group).await?, OffsetFetch(request));
         Failure::check(response.error_code, None)?;
         let found = response.groups.into_iter().next().ok_or(Failure::Unanswered)?;

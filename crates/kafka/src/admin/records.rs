@@ -21,6 +21,8 @@ pub struct ListedOffset {
     pub offset: i64,
     /// The timestamp of the record that was found by it; −1 for beginnings and ends.
     pub timestamp: i64,
+    /// The epoch of the leader that wrote it, if it is known.
+    pub leader_epoch: Option<i32>,
 }
 
 impl Admin {
@@ -87,7 +89,11 @@ impl Patience<'_> {
                 for topic in &response.topics {
                     for found in &topic.partitions {
                         let place = TopicPartition::new(topic.name.as_str(), found.partition_index);
-                        let listed = ListedOffset { offset: found.offset, timestamp: found.timestamp };
+                        let listed = ListedOffset {
+                            offset: found.offset,
+                            timestamp: found.timestamp,
+                            leader_epoch: (found.leader_epoch >= 0).then_some(found.leader_epoch),
+                        };
                         open.settle(&place, KafkaError::from_code(found.error_code).map_or(Ok(listed), Err));
                     }
                 }

@@ -133,6 +133,12 @@ pub enum OffsetSpec {
     LogEnd,
     /// The first record's whose timestamp is not older, in milliseconds since 1970.
     Timestamp(i64),
+    /// The record's with the largest timestamp (KIP-734).
+    MaxTimestamp,
+    /// The first that is still on the broker itself where older ones are in tiered storage (KIP-405).
+    EarliestLocal,
+    /// The last that is in tiered storage (KIP-1005).
+    LatestTiered,
 }
 
 impl OffsetSpec {
@@ -143,6 +149,9 @@ impl OffsetSpec {
             Self::End | Self::LogEnd => -1,
             // Negative ones have other meanings on the wire.
             Self::Timestamp(at) => at.max(0),
+            Self::MaxTimestamp => -3,
+            Self::EarliestLocal => -4,
+            Self::LatestTiered => -5,
         }
     }
 }

@@ -119,7 +119,9 @@ fn api_key(request: &RequestKind) -> Option<ApiKey> {
         ApiVersions, Metadata, Fetch, ListOffsets, OffsetFetch, OffsetCommit, FindCoordinator, JoinGroup, SyncGroup, Heartbeat, LeaveGroup,
         Produce, InitProducerId, AddPartitionsToTxn, AddOffsetsToTxn, TxnOffsetCommit, EndTxn, CreateTopics, DeleteTopics, CreatePartitions,
         DescribeConfigs, IncrementalAlterConfigs, DeleteRecords, DescribeCluster, DescribeGroups, ListGroups, DeleteGroups, OffsetDelete,
-        DescribeAcls, CreateAcls, DeleteAcls, OffsetForLeaderEpoch)
+        DescribeAcls, CreateAcls, DeleteAcls, ConsumerGroupDescribe, DescribeProducers, DescribeTransactions, ListTransactions,
+        WriteTxnMarkers, DescribeLogDirs, UpdateFeatures, DescribeQuorum, ListConfigResources, DescribeUserScramCredentials,
+        AlterUserScramCredentials, OffsetForLeaderEpoch)
 }
 
 /// The kind of a request, with the lowest and the highest version that clients send it in; none where they do not. For transports without sockets.
@@ -193,11 +195,14 @@ impl Transport for TcpTransport {
             match tokio::time::timeout_at(deadline, connection.call(&inner.settings.client_id, &request, highest)).await
             {
                 Ok(Ok(response)) => Ok(response),
+                // Nothing was sent, so the connection is as good as before.
+                Ok(Err(error @ (CallError::Unsupported(_) | CallError::Unwritable(_)))) => {
+                    Err(TransportError::Refused(error.to_string()))
+                }
                 Ok(Err(error)) => {
                     tracing::debug!(?to, %error, "a request failed");
                     connection.close("another request of the connection failed");
                     match error {
-                        CallError::Unsupported(_) => Err(TransportError::Refused(error.to_string())),
                         // Nobody asked anything of it when it ended: brokers close what is idle.
                         CallError::WasClosed => Err(TransportError::Unanswered),
                         error => {
@@ -335,6 +340,9 @@ enum CallError {
     /// The two do not accept each other: certificates or credentials. Trying again does not help.
     #[error("{0}")]
     Refused(String),
+    /// It says something that the version which both sides know has no place for.
+    #[error("the broker does not speak a version that can say this: {0}")]
+    Unwritable(WireError),
     #[error("a request of a kind that clients do not send")]
     Unknown,
     #[error("the broker does not speak a version of {0:?} that this client speaks; Kafka 3.0 or later does")]
@@ -474,7 +482,7 @@ impl Connection {
     ) -> Result<Bytes, CallError> {
         let id = self.next.fetch_add(1, Ordering::Relaxed) & i32::MAX;
         let client_id = StrBytes::from_string(client_id.to_owned());
-        let frame = encode_request_frame(Some(&client_id), id, api, version, request)?;
+        let frame = encode_request_frame(Some(&client_id), id, api, version, request).map_err(CallError::Unwritable)?;
         let (sender, receiver) = oneshot::channel();
         self.line.lock().as_mut().map_err(|_| CallError::WasClosed)?.insert(id, sender);
         self.writer.lock().await.write(frame).await?;
