@@ -8,12 +8,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
 use std::time::Duration;
 
-use crate::net::NetSettings;
+use crate::net::{DnsLookup, NetSettings};
 use crate::properties::{Client, Kind, Property, Status};
 use crate::security::Security;
 
 /// Longer times than this mean the same: never. It keeps arithmetic with deadlines in range.
 const LONGEST_MS: u64 = 100 * 365 * 24 * 3_600 * 1_000;
+/// Java's `connections.max.idle.ms`, and that of its admin client: brokers close idle connections after 10 minutes.
+const IDLE_MS: i64 = 540_000;
+const ADMIN_IDLE_MS: i64 = 300_000;
 
 /// Ends of names of interceptors that only look at records: to leave them out loses nothing but what they tell.
 const OBSERVERS: &[&str] = &[
@@ -123,6 +126,18 @@ impl<'a> Keys<'a> {
             setup_timeout_max: self.millis("socket.connection.setup.timeout.max.ms", Duration::from_secs(30)),
             reconnect_backoff: self.millis("reconnect.backoff.ms", Duration::from_millis(50)),
             reconnect_backoff_max: self.millis("reconnect.backoff.max.ms", Duration::from_secs(1)),
+            dns_lookup: self.choice(
+                "client.dns.lookup",
+                DnsLookup::default(),
+                &[
+                    ("use_all_dns_ips", DnsLookup::UseAllDnsIps),
+                    ("resolve_canonical_bootstrap_servers_only", DnsLookup::ResolveCanonicalBootstrapServersOnly),
+                ],
+            ),
+            max_idle: self.max_idle(),
+            send_buffer: self.buffer("send.buffer.bytes"),
+            receive_buffer: self.buffer("receive.buffer.bytes"),
+            rebootstrap: self.choice("metadata.recovery.strategy", true, &[("rebootstrap", true), ("none", false)]),
             bootstrap,
             security,
         };
@@ -130,6 +145,18 @@ impl<'a> Keys<'a> {
             return Err(self.problems.join("\n"));
         }
         Ok((net, self.remarks))
+    }
+
+    /// `connections.max.idle.ms`: a negative one means that connections are kept.
+    fn max_idle(&mut self) -> Option<Duration> {
+        let default = if self.client == Client::Admin { ADMIN_IDLE_MS } else { IDLE_MS };
+        let ms = u64::try_from(self.number("connections.max.idle.ms", default, i64::MIN)).ok()?;
+        Some(Duration::from_millis(ms.min(LONGEST_MS)))
+    }
+
+    /// The size of a socket's buffer if one is given: the system's own grow as needed, which Java's defaults keep them from.
+    fn buffer(&mut self, key: &'static str) -> Option<u32> {
+        u32::try_from(self.number(key, -1, -1)).ok().filter(|bytes| *bytes > 0)
     }
 
     pub(crate) fn text(&mut self, key: &'static str) -> Option<&'a str> {

@@ -5,8 +5,11 @@
 
 mod driver;
 mod outage;
+mod resolve;
 mod stream;
 mod tcp;
+mod throttle;
+mod versions;
 
 use std::time::Duration;
 
@@ -16,8 +19,10 @@ use kafka_protocol::messages::{RequestKind, ResponseKind};
 use crate::group::Coordinator;
 
 pub(crate) use driver::{Core, Driver, Outbox};
+pub use resolve::DnsLookup;
 pub(crate) use tcp::SOFTWARE;
-pub use tcp::{NetSettings, TcpTransport, spoken};
+pub use tcp::{NetSettings, TcpTransport};
+pub use versions::spoken;
 
 /// Where a request goes.
 #[derive(Clone, Debug, PartialEq, Eq)]

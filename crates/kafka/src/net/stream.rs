@@ -2,16 +2,16 @@
 //!
 //! Which of both it is, is decided once, when the connection opens; the halves then pass every call on. The plain ones share nothing, so reading and
 //! writing never wait for each other; those of TLS share its state under a lock that is held for the time of one call that does not block.
-#![expect(clippy::disallowed_methods, reason = "driver: opens sockets")]
 
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
@@ -31,10 +31,28 @@ pub(crate) enum Writer {
     Tls(tokio::io::WriteHalf<TlsStream<TcpStream>>),
 }
 
-/// Connects to the first address of the name that answers, and shakes hands if there is TLS.
-pub(crate) async fn connect(host: &str, port: u16, tls: Option<&ClientTls>) -> Result<(Reader, Writer), ConnectError> {
-    let stream = TcpStream::connect((host, port)).await?;
+/// Sizes of a socket's buffers, `send.buffer.bytes` and `receive.buffer.bytes`; none for those of the system, which grow as needed.
+pub(crate) type Buffers = (Option<u32>, Option<u32>);
+
+/// Connects to an address of the name, and shakes hands if there is TLS.
+pub(crate) async fn connect(
+    host: &str,
+    at: SocketAddr,
+    buffers: Buffers,
+    tls: Option<&ClientTls>,
+) -> Result<(Reader, Writer), ConnectError> {
+    let socket = if at.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    // Before connecting, because the window that TCP agrees on depends on them.
+    if let Some(bytes) = buffers.0 {
+        socket.set_send_buffer_size(bytes)?;
+    }
+    if let Some(bytes) = buffers.1 {
+        socket.set_recv_buffer_size(bytes)?;
+    }
+    let stream = socket.connect(at).await?;
     stream.set_nodelay(true)?;
+    // A peer that has gone without a word is noticed by the system in the end, also when nothing is asked. As in Java.
+    socket2::SockRef::from(&stream).set_keepalive(true)?;
     let Some(tls) = tls else {
         let (reader, writer) = stream.into_split();
         return Ok((Reader::Plain(reader), Writer::Plain(writer)));

@@ -8,6 +8,7 @@ use std::collections::hash_map::RandomState;
 use std::collections::{BTreeMap, HashMap};
 use std::hash::BuildHasher;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
@@ -18,12 +19,14 @@ use kafka_protocol::messages::{ApiKey, ApiVersionsRequest, RequestKind, Response
 use kafka_protocol::protocol::StrBytes;
 use parking_lot::Mutex;
 use tokio::io::AsyncWriteExt;
-use tokio::sync::oneshot;
+use tokio::sync::{OnceCell, oneshot};
 use tokio::time::Instant;
 
 use super::outage::{Address, Outages, Said};
 use super::stream::{self, ConnectError};
-use super::{Broker, Target, Transport, TransportError};
+use super::throttle::throttle_time;
+use super::versions::{api_key, versions, waits_for_records};
+use super::{Broker, DnsLookup, Target, Transport, TransportError, resolve};
 use crate::backoff::backoff;
 use crate::security::Security;
 use crate::wire::{FrameReader, OutFrame, WireError, correlation_id, decode_response_kind, encode_request_frame};
@@ -56,6 +59,16 @@ pub struct NetSettings {
     pub reconnect_backoff: Duration,
     /// `reconnect.backoff.max.ms`.
     pub reconnect_backoff_max: Duration,
+    /// `client.dns.lookup`.
+    pub dns_lookup: DnsLookup,
+    /// `connections.max.idle.ms`; none to keep them.
+    pub max_idle: Option<Duration>,
+    /// `send.buffer.bytes`; none for the system's.
+    pub send_buffer: Option<u32>,
+    /// `receive.buffer.bytes`; none for the system's.
+    pub receive_buffer: Option<u32>,
+    /// `metadata.recovery.strategy` is `rebootstrap`: `bootstrap.servers` are asked again when no known broker answers.
+    pub rebootstrap: bool,
 }
 
 impl NetSettings {
@@ -69,66 +82,13 @@ impl NetSettings {
             setup_timeout_max: Duration::from_secs(30),
             reconnect_backoff: Duration::from_millis(50),
             reconnect_backoff_max: Duration::from_secs(1),
+            dns_lookup: DnsLookup::default(),
+            max_idle: Some(Duration::from_secs(540)),
+            send_buffer: None,
+            receive_buffer: None,
+            rebootstrap: true,
         }
     }
-}
-
-/// The highest version whose fields the core fills and reads, and the lowest.
-fn versions(api: ApiKey, request: &RequestKind) -> (i16, i16) {
-    let all = api.valid_versions();
-    match api {
-        // From version 13 on topics have ids instead of names.
-        ApiKey::Fetch if has_topic_ids(request) => (all.min, all.max),
-        ApiKey::Fetch | ApiKey::Produce => (all.min, 12),
-        ApiKey::OffsetCommit => (all.min, 9),
-        // From version 4 on it is brokers that ask.
-        ApiKey::AddPartitionsToTxn => (all.min, 3),
-        // From version 6 on they are named in another field.
-        ApiKey::DeleteTopics => (all.min, 5),
-        // Groups and coordinators come in lists.
-        ApiKey::OffsetFetch => (8, 9),
-        ApiKey::FindCoordinator => (4, 6),
-        _ => (all.min, all.max),
-    }
-}
-
-/// Whether a fetch can name all its topics by id.
-fn has_topic_ids(request: &RequestKind) -> bool {
-    let RequestKind::Fetch(fetch) = request else { return false };
-    fetch.topics.iter().all(|topic| !topic.topic_id.is_nil())
-        && fetch.forgotten_topics_data.iter().all(|topic| !topic.topic_id.is_nil())
-}
-
-/// Whether a request may wait at the broker for records. The end of a fetch session does not.
-fn waits_for_records(request: &RequestKind) -> bool {
-    matches!(request, RequestKind::Fetch(fetch) if fetch.session_epoch >= 0 || !fetch.topics.is_empty())
-}
-
-macro_rules! api_keys {
-    ($request:expr; $($kind:ident),+) => {
-        match $request {
-            $(RequestKind::$kind(_) => Some(ApiKey::$kind),)+
-            _ => None,
-        }
-    };
-}
-
-/// The kind of a request, of those that clients send.
-fn api_key(request: &RequestKind) -> Option<ApiKey> {
-    api_keys!(request;
-        ApiVersions, Metadata, Fetch, ListOffsets, OffsetFetch, OffsetCommit, FindCoordinator, JoinGroup, SyncGroup, Heartbeat, LeaveGroup,
-        Produce, InitProducerId, AddPartitionsToTxn, AddOffsetsToTxn, TxnOffsetCommit, EndTxn, CreateTopics, DeleteTopics, CreatePartitions,
-        DescribeConfigs, IncrementalAlterConfigs, DeleteRecords, DescribeCluster, DescribeGroups, ListGroups, DeleteGroups, OffsetDelete,
-        DescribeAcls, CreateAcls, DeleteAcls, ConsumerGroupDescribe, DescribeProducers, DescribeTransactions, ListTransactions,
-        WriteTxnMarkers, DescribeLogDirs, UpdateFeatures, DescribeQuorum, ListConfigResources, DescribeUserScramCredentials,
-        AlterUserScramCredentials, OffsetForLeaderEpoch)
-}
-
-/// The kind of a request, with the lowest and the highest version that clients send it in; none where they do not. For transports without sockets.
-pub fn spoken(request: &RequestKind) -> Option<(ApiKey, i16, i16)> {
-    let api = api_key(request)?;
-    let (min, max) = versions(api, request);
-    Some((api, min, max))
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -150,6 +110,8 @@ pub struct TcpTransport {
 struct Inner {
     settings: NetSettings,
     brokers: Mutex<BTreeMap<i32, (String, u16)>>,
+    /// The bootstrap list under its canonical names.
+    canonical: OnceCell<Vec<Address>>,
     slots: Mutex<HashMap<Slot, Arc<tokio::sync::Mutex<Place>>>>,
 }
 
@@ -158,15 +120,17 @@ struct Inner {
 struct Place {
     connection: Option<Arc<Connection>>,
     failures: u32,
-    /// Which address is tried first: a broker that took the connection and then failed is not the next one.
+    /// Which name is tried first: a broker that took the connection and then failed is not the next one.
     turn: usize,
+    /// Which of its addresses.
+    ip_turn: usize,
     not_before: Option<Instant>,
 }
 
 impl TcpTransport {
     /// Opens nothing yet.
     pub fn new(settings: NetSettings) -> Self {
-        let inner = Inner { settings, brokers: Mutex::default(), slots: Mutex::default() };
+        let inner = Inner { settings, brokers: Mutex::default(), canonical: OnceCell::new(), slots: Mutex::default() };
         Self { inner: Arc::new(inner) }
     }
 }
@@ -182,8 +146,10 @@ impl Transport for TcpTransport {
         let inner = Arc::clone(&self.inner);
         Box::pin(async move {
             let deadline = Instant::now() + timeout;
-            let (slot, addresses) = inner.addresses(&to, &request);
-            let connect = inner.connection(slot, &addresses);
+            let connect = async {
+                let (slot, addresses) = inner.addresses(&to, &request).await;
+                inner.connection(slot, &addresses).await
+            };
             let connection = match tokio::time::timeout_at(deadline, connect).await {
                 Ok(Ok(connection)) => connection,
                 Ok(Err(error)) => {
@@ -192,6 +158,12 @@ impl Transport for TcpTransport {
                 }
                 Err(_) => return Err(TransportError::Unanswered),
             };
+            if let Some(at) = connection.muted_until() {
+                if at >= deadline {
+                    return Err(TransportError::Unanswered);
+                }
+                tokio::time::sleep_until(at).await;
+            }
             match tokio::time::timeout_at(deadline, connection.call(&inner.settings.client_id, &request, highest)).await
             {
                 Ok(Ok(response)) => Ok(response),
@@ -223,13 +195,23 @@ impl Transport for TcpTransport {
     }
 
     fn brokers(&self, brokers: &[Broker]) {
+        if brokers.is_empty() && !self.inner.settings.rebootstrap {
+            return;
+        }
         *self.inner.brokers.lock() =
             brokers.iter().map(|broker| (broker.node, (broker.host.clone(), broker.port))).collect();
     }
 }
 
 impl Inner {
-    fn addresses(&self, to: &Target, request: &RequestKind) -> (Slot, Vec<(String, u16)>) {
+    async fn addresses(&self, to: &Target, request: &RequestKind) -> (Slot, Vec<Address>) {
+        let settings = &self.settings;
+        let bootstrap = match (to, settings.dns_lookup) {
+            (Target::Any, DnsLookup::ResolveCanonicalBootstrapServersOnly) => {
+                self.canonical.get_or_init(|| resolve::canonical(&settings.bootstrap)).await
+            }
+            _ => &settings.bootstrap,
+        };
         let brokers = self.brokers.lock();
         match to {
             Target::Node(node) => {
@@ -240,9 +222,13 @@ impl Inner {
                 (Slot::Coordinator(coordinator.node), vec![(coordinator.host.clone(), coordinator.port)])
             }
             Target::Any => {
-                // The bootstrap list stays good when all brokers that were known have gone.
-                let known = brokers.values().cloned();
-                (Slot::Any, known.chain(self.settings.bootstrap.iter().cloned()).collect())
+                // The bootstrap list stays good when all brokers that were known have gone (KIP-899).
+                let mut addresses: Vec<Address> = brokers.values().cloned().collect();
+                if addresses.is_empty() || settings.rebootstrap {
+                    let new: Vec<_> = bootstrap.iter().filter(|name| !addresses.contains(name)).cloned().collect();
+                    addresses.extend(new);
+                }
+                (Slot::Any, addresses)
             }
         }
     }
@@ -259,6 +245,7 @@ impl Inner {
         }
         if place.connection.take().is_some() {
             place.turn = place.turn.wrapping_add(1);
+            place.ip_turn = place.ip_turn.wrapping_add(1);
         }
         if let Some(at) = place.not_before {
             tokio::time::sleep_until(at).await;
@@ -268,24 +255,44 @@ impl Inner {
         // Longer with every failure, as in Java: a broker may be slow to accept.
         let patience = backoff(settings.setup_timeout, settings.setup_timeout_max, place.failures);
         let patience = spread(patience).min(settings.setup_timeout_max);
-        let first = place.turn.checked_rem(addresses.len()).unwrap_or_default();
-        for address in addresses.iter().cycle().skip(first).take(addresses.len()) {
-            let open = Connection::open(address.clone(), settings);
-            match tokio::time::timeout(patience, open).await {
-                Ok(Ok(connection)) => {
-                    tell_connected(address);
-                    let turn = place.turn;
-                    *place = Place { connection: Some(Arc::clone(&connection)), failures: 0, turn, not_before: None };
-                    return Ok(connection);
+        // The next in turn is noted before a try: whoever waits may give up while one of them hangs, and the next caller then goes on behind it.
+        'names: for _ in 0..addresses.len() {
+            let turn = place.turn;
+            place.turn = turn.wrapping_add(1);
+            let address = &addresses[turn % addresses.len()];
+            let ips = match tokio::time::timeout(patience, resolve::addresses(address)).await {
+                Ok(Ok(ips)) => ips,
+                Ok(Err(error)) => {
+                    last = CallError::Io(error);
+                    Vec::new()
                 }
-                // Another broker would refuse for the same reason, and the reason is what the user has to see.
-                Ok(Err(error @ CallError::Refused(_))) => {
-                    tell_failure(address, &error, "this client and a broker do not accept each other");
-                    last = error;
-                    break;
+                Err(_) => {
+                    last = CallError::Io(io::ErrorKind::TimedOut.into());
+                    Vec::new()
                 }
-                Ok(Err(error)) => last = error,
-                Err(_) => last = CallError::Io(io::ErrorKind::TimedOut.into()),
+            };
+            for tried in 0..ips.len() {
+                let ip_turn = place.ip_turn;
+                place.ip_turn = ip_turn.wrapping_add(1);
+                // It is the name's turn as long as not all of its addresses were tried.
+                place.turn = if tried + 1 < ips.len() { turn } else { turn.wrapping_add(1) };
+                let open = Connection::open(address.clone(), ips[ip_turn % ips.len()], settings);
+                match tokio::time::timeout(patience, open).await {
+                    Ok(Ok(connection)) => {
+                        tell_connected(address);
+                        let open = Some(Arc::clone(&connection));
+                        *place = Place { connection: open, failures: 0, turn, ip_turn, not_before: None };
+                        return Ok(connection);
+                    }
+                    // Another broker would refuse for the same reason, and the reason is what the user has to see.
+                    Ok(Err(error @ CallError::Refused(_))) => {
+                        tell_failure(address, &error, "this client and a broker do not accept each other");
+                        last = error;
+                        break 'names;
+                    }
+                    Ok(Err(error)) => last = error,
+                    Err(_) => last = CallError::Io(io::ErrorKind::TimedOut.into()),
+                }
             }
             tell_failure(address, &last, "cannot connect to a broker; trying again");
         }
@@ -368,7 +375,12 @@ impl From<ConnectError> for CallError {
     }
 }
 
-type Waiting = HashMap<i32, oneshot::Sender<Bytes>>;
+/// Those who wait for answers, and when a request was last sent or answered.
+#[derive(Debug)]
+struct Waiting {
+    answers: HashMap<i32, oneshot::Sender<Bytes>>,
+    used: Instant,
+}
 
 /// Who waits for an answer, or why nobody can any more.
 type Line = Arc<Mutex<Result<Waiting, String>>>;
@@ -379,14 +391,17 @@ struct Connection {
     address: (String, u16),
     versions: HashMap<i16, (i16, i16)>,
     next: AtomicI32,
-    writer: tokio::sync::Mutex<Writer>,
+    writer: Arc<tokio::sync::Mutex<Writer>>,
     line: Line,
+    /// Nothing is sent before: the broker does not read on before either.
+    muted_until: Mutex<Option<Instant>>,
     reader: tokio::task::AbortHandle,
 }
 
 #[derive(Debug)]
 struct Writer {
-    half: stream::Writer,
+    /// None once the connection has ended.
+    half: Option<stream::Writer>,
     /// A frame was begun and not ended, because whoever wrote it was dropped or failed.
     torn: bool,
 }
@@ -394,28 +409,31 @@ struct Writer {
 impl Writer {
     async fn write(&mut self, mut frame: OutFrame) -> Result<(), CallError> {
         // Behind half a frame, the broker would take another one for its rest.
-        if self.torn {
-            return Err(CallError::WasClosed);
-        }
+        let half = self.half.as_mut().filter(|_| !self.torn).ok_or(CallError::WasClosed)?;
         self.torn = true;
-        self.half.write_all_buf(&mut frame).await?;
-        self.half.flush().await?;
+        half.write_all_buf(&mut frame).await?;
+        half.flush().await?;
         self.torn = false;
         Ok(())
     }
 }
 
 impl Connection {
-    async fn open(address: (String, u16), settings: &NetSettings) -> Result<Arc<Self>, CallError> {
-        let (reader, writer) = stream::connect(&address.0, address.1, settings.security.tls.as_ref()).await?;
-        let line = Line::new(Mutex::new(Ok(Waiting::new())));
-        let reader = tokio::spawn(read(FrameReader::new(reader, MAX_RESPONSE), Arc::clone(&line))).abort_handle();
+    async fn open(address: Address, at: SocketAddr, settings: &NetSettings) -> Result<Arc<Self>, CallError> {
+        let buffers = (settings.send_buffer, settings.receive_buffer);
+        let (reader, writer) = stream::connect(&address.0, at, buffers, settings.security.tls.as_ref()).await?;
+        let line = Line::new(Mutex::new(Ok(Waiting { answers: HashMap::new(), used: Instant::now() })));
+        let frames = FrameReader::new(reader, MAX_RESPONSE);
+        let writer = Arc::new(tokio::sync::Mutex::new(Writer { half: Some(writer), torn: false }));
+        let task = read(frames, Arc::clone(&line), Arc::clone(&writer), settings.max_idle);
+        let reader = tokio::spawn(task).abort_handle();
         let mut connection = Self {
             address,
             versions: HashMap::new(),
             next: AtomicI32::new(0),
-            writer: tokio::sync::Mutex::new(Writer { half: writer, torn: false }),
+            writer,
             line,
+            muted_until: Mutex::default(),
             reader,
         };
         connection.versions = connection.ask_versions(&settings.client_id).await?;
@@ -454,6 +472,7 @@ impl Connection {
     fn close(&self, why: &str) {
         self.reader.abort();
         end(&self.line, why.to_owned());
+        hang_up(&self.writer);
     }
 
     async fn call(
@@ -470,7 +489,19 @@ impl Connection {
             return Err(CallError::Unsupported(api));
         }
         let frame = self.exchange(client_id, api, version, request).await?;
-        Ok(decode_response_kind(api, frame, version)?.1)
+        let response = decode_response_kind(api, frame, version)?.1;
+        let mute = throttle_time(&response);
+        if !mute.is_zero() {
+            let until = Instant::now() + mute;
+            let mut muted = self.muted_until.lock();
+            *muted = Some(muted.map_or(until, |at| at.max(until)));
+        }
+        Ok(response)
+    }
+
+    /// When the broker reads on, if it has said that it does not now.
+    fn muted_until(&self) -> Option<Instant> {
+        self.muted_until.lock().filter(|at| *at > Instant::now())
     }
 
     async fn exchange(
@@ -484,7 +515,12 @@ impl Connection {
         let client_id = StrBytes::from_string(client_id.to_owned());
         let frame = encode_request_frame(Some(&client_id), id, api, version, request).map_err(CallError::Unwritable)?;
         let (sender, receiver) = oneshot::channel();
-        self.line.lock().as_mut().map_err(|_| CallError::WasClosed)?.insert(id, sender);
+        {
+            let mut line = self.line.lock();
+            let waiting = line.as_mut().map_err(|_| CallError::WasClosed)?;
+            waiting.answers.insert(id, sender);
+            waiting.used = Instant::now();
+        }
         self.writer.lock().await.write(frame).await?;
         receiver.await.map_err(|_| {
             let line = self.line.lock();
@@ -500,20 +536,56 @@ impl Drop for Connection {
 }
 
 /// Gives every answer to whom it belongs, until the connection ends.
-async fn read(mut frames: FrameReader<stream::Reader>, line: Line) {
+async fn read(
+    mut frames: FrameReader<stream::Reader>,
+    line: Line,
+    writer: Arc<tokio::sync::Mutex<Writer>>,
+    max_idle: Option<Duration>,
+) {
     let why = loop {
-        let frame = match frames.next().await {
+        // The time of an unanswered request is its caller's matter.
+        let next = match max_idle {
+            None => frames.next().await,
+            Some(limit) => match tokio::time::timeout(limit, frames.next()).await {
+                Ok(next) => next,
+                Err(_) if is_idle(&line, limit) => break "nobody used it".to_owned(),
+                Err(_) => continue,
+            },
+        };
+        let frame = match next {
             Ok(Some(frame)) => frame,
             Ok(None) => break "the broker closed the connection".to_owned(),
             Err(error) => break error.to_string(),
         };
-        let waiter = correlation_id(&frame).ok().and_then(|id| line.lock().as_mut().ok()?.remove(&id));
+        let waiter = correlation_id(&frame).ok().and_then(|id| answered(&line, id));
         // Nobody waits any more after a time-out, which closes the connection; an unknown number is not worth more.
         let Some(waiter) = waiter else { break "an answer that nobody waits for".to_owned() };
         let _ = waiter.send(frame);
     };
     tracing::debug!(why, "a connection ended");
     end(&line, why);
+    hang_up(&writer);
+}
+
+/// Gives the socket back, not only when somebody wants another one in its place. Whoever is writing does it by ending.
+fn hang_up(writer: &tokio::sync::Mutex<Writer>) {
+    if let Ok(mut writer) = writer.try_lock() {
+        writer.half = None;
+    }
+}
+
+/// Whether nothing was asked for so long and nothing is waited for. It is closed then, before the broker does it, or a firewall without a word.
+fn is_idle(line: &Line, limit: Duration) -> bool {
+    let line = line.lock();
+    line.as_ref().is_ok_and(|waiting| waiting.answers.is_empty() && waiting.used.elapsed() >= limit)
+}
+
+/// Who waits for this answer.
+fn answered(line: &Line, id: i32) -> Option<oneshot::Sender<Bytes>> {
+    let mut line = line.lock();
+    let waiting = line.as_mut().ok()?;
+    waiting.used = Instant::now();
+    waiting.answers.remove(&id)
 }
 
 /// Nobody waits any more. The first reason stays.
