@@ -18,6 +18,7 @@ mod produce;
 #[cfg(test)]
 mod tests;
 mod topics;
+mod transaction_lists;
 mod transactions;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
@@ -485,7 +486,7 @@ impl Broker {
             RequestKind::TxnOffsetCommit(body) => {
                 answer(ResponseKind::TxnOffsetCommit(self.txn_offset_commit(version, body)))
             }
-            RequestKind::EndTxn(body) => answer(ResponseKind::EndTxn(self.end_txn(body))),
+            RequestKind::EndTxn(body) => answer(ResponseKind::EndTxn(self.end_txn(version, body))),
             RequestKind::DescribeAcls(_) => answer(ResponseKind::DescribeAcls(alone::describe_acls())),
             RequestKind::CreateAcls(body) => answer(ResponseKind::CreateAcls(alone::create_acls(&body))),
             RequestKind::DeleteAcls(body) => answer(ResponseKind::DeleteAcls(alone::delete_acls(&body))),

@@ -39,6 +39,11 @@ pub(crate) struct TransactionEntry {
     pub(crate) id: String,
     pub(crate) producer_id: i64,
     pub(crate) producer_epoch: i16,
+    pub(crate) last_epoch: i16,
+    pub(crate) previous_producer_id: i64,
+    pub(crate) next_producer_id: i64,
+    /// Its end came with a new epoch (KIP-890).
+    pub(crate) bumped: bool,
     pub(crate) timeout_ms: i32,
     /// See `transactions::Phase`.
     pub(crate) phase: u8,
@@ -261,7 +266,7 @@ impl Entry {
                 out.i64(*next);
             }
             Self::Transaction(entry) => {
-                out.u8(12);
+                out.u8(21);
                 entry.write(out);
             }
             Self::TransactionRemoved { id } => {
@@ -338,7 +343,8 @@ impl Entry {
             },
             10 => Self::GroupRemoved { group: from.text()? },
             11 => Self::ProducerIds { next: from.i64()? },
-            12 => Self::Transaction(TransactionEntry::read(from)?),
+            12 => Self::Transaction(TransactionEntry::read(from, false)?),
+            21 => Self::Transaction(TransactionEntry::read(from, true)?),
             13 => Self::TransactionRemoved { id: from.text()? },
             14 => Self::PendingOffsets {
                 group: from.text()?,
@@ -474,6 +480,10 @@ impl TransactionEntry {
         out.text(&self.id);
         out.i64(self.producer_id);
         out.i16(self.producer_epoch);
+        out.i16(self.last_epoch);
+        out.i64(self.previous_producer_id);
+        out.i64(self.next_producer_id);
+        out.bool(self.bumped);
         out.i32(self.timeout_ms);
         out.u8(self.phase);
         out.i64(self.started_ms);
@@ -487,11 +497,19 @@ impl TransactionEntry {
         self.groups.iter().for_each(|group| out.text(group));
     }
 
-    fn read(from: &mut Reader<'_>) -> Result<Self, Malformed> {
+    /// `bumps` tells entries of KIP-890 from those of before.
+    fn read(from: &mut Reader<'_>, bumps: bool) -> Result<Self, Malformed> {
+        let (id, producer_id, producer_epoch) = (from.text()?, from.i64()?, from.i16()?);
+        let (last_epoch, previous_producer_id, next_producer_id, bumped) =
+            if bumps { (from.i16()?, from.i64()?, from.i64()?, from.bool()?) } else { (-1, -1, -1, false) };
         Ok(Self {
-            id: from.text()?,
-            producer_id: from.i64()?,
-            producer_epoch: from.i16()?,
+            id,
+            producer_id,
+            producer_epoch,
+            last_epoch,
+            previous_producer_id,
+            next_producer_id,
+            bumped,
             timeout_ms: from.i32()?,
             phase: from.u8()?,
             started_ms: from.i64()?,
@@ -702,6 +720,10 @@ mod tests {
                 id: "x".into(),
                 producer_id: 1,
                 producer_epoch: 2,
+                last_epoch: 1,
+                previous_producer_id: 8,
+                next_producer_id: -1,
+                bumped: true,
                 timeout_ms: 3,
                 phase: 1,
                 started_ms: 4,

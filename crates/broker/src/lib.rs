@@ -12,7 +12,7 @@
 //! Its answers are held against Apache Kafka's by `tests/conformance`. Known to be different, on purpose:
 //!
 //! - Plain text connections only; no users, no access control, no quotas. It listens on the loopback unless told otherwise.
-//! - Transactions are as they were before KIP-890's second version. There are no share groups and no streams groups.
+//! - There are no share groups and no streams groups.
 //! - A consumer group (KIP-848) computes targets and resolves patterns at once, without `consumer.assignment.interval.ms`; members of the
 //!   classic protocol cannot be in it, so that a group changes its protocol only while it is empty.
 //! - A batch's checksum, size and counts are checked; its records are looked at in compacted topics only, where each must have a key.

@@ -116,3 +116,34 @@ fn the_topic_group_and_config_tools_work() {
     assert_eq!(topics(&java, &address, &["--list"]).unwrap().trim(), "");
     served.stop().unwrap();
 }
+
+#[test]
+fn a_transactional_java_producer_writes_what_committed_readers_read() {
+    let Some(java) = skip_without_java("a_transactional_java_producer_writes_what_committed_readers_read") else {
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let served = Served::start(folder.path()).unwrap();
+    let address = served.address();
+    // By the second version of KIP-890, which the broker's features offer.
+    let servers = format!("bootstrap.servers={address}");
+    let args = ["--topic", "t", "--num-records", "2000", "--throughput", "4000", "--record-size", "20"];
+    let transactions =
+        ["--transactional-id", "perf", "--transaction-duration-ms", "50", "--command-property", &servers];
+    java.run("org.apache.kafka.tools.ProducerPerformance", &[&args[..], &transactions[..]].concat(), b"").unwrap();
+    let options = ["--isolation-level", "read_committed"];
+    assert_eq!(console_consume(&java, &address, "t", 2000, &options).unwrap().len(), 2000);
+    let tool = "org.apache.kafka.tools.TransactionsCommand";
+    let listed = java.run(tool, &["--bootstrap-server", &address, "list"], b"").unwrap();
+    let row = listed.lines().find(|line| line.starts_with("perf")).unwrap_or_else(|| panic!("{listed}"));
+    assert!(row.contains("CompleteCommit"), "{listed}");
+    let described =
+        java.run(tool, &["--bootstrap-server", &address, "describe", "--transactional-id", "perf"], b"").unwrap();
+    let epoch: Option<i32> = described
+        .lines()
+        .map(|line| line.split_whitespace().collect::<Vec<_>>())
+        .find(|cells| cells.get(1) == Some(&"perf"))
+        .and_then(|cells| cells.get(3)?.parse().ok());
+    assert!(epoch > Some(1), "every transaction brings a new epoch: {described}");
+    served.stop().unwrap();
+}

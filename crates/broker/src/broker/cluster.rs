@@ -45,8 +45,8 @@ pub(super) static SERVED: &[(ApiKey, i16, i16)] = &[
     (ApiKey::OffsetForLeaderEpoch, 2, 4),
     (ApiKey::AddPartitionsToTxn, 0, 3),
     (ApiKey::AddOffsetsToTxn, 0, 4),
-    (ApiKey::EndTxn, 0, 4),
-    (ApiKey::TxnOffsetCommit, 0, 4),
+    (ApiKey::EndTxn, 0, 5),
+    (ApiKey::TxnOffsetCommit, 0, 5),
     (ApiKey::DescribeAcls, 1, 3),
     (ApiKey::CreateAcls, 1, 3),
     (ApiKey::DeleteAcls, 1, 3),
@@ -73,6 +73,8 @@ pub(super) static SERVED: &[(ApiKey, i16, i16)] = &[
 static FEATURES: &[(&str, i16, i16, i16)] = &[
     // The consumer protocol of KIP-848.
     ("group.version", 0, 1, 1),
+    // Transactions of KIP-890.
+    ("transaction.version", 0, 2, 2),
     // Apache Kafka 4.3's.
     ("metadata.version", 7, 30, 30),
 ];

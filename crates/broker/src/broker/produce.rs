@@ -12,6 +12,7 @@ use kafka_protocol::messages::{ProduceRequest, ProduceResponse, ResponseKind};
 use kurier_kafka::batch::{Batch, BatchError, BatchHeader, Compression, Scratch, validate, validate_records};
 use uuid::Uuid;
 
+use super::transactions::Membership;
 use super::{Broker, Outcome, code};
 use crate::log::Verdict;
 use crate::topic_config::TopicConfig;
@@ -155,9 +156,16 @@ impl Broker {
             let batch = Batch::parse(records.clone()).map_err(refused_batch)?;
             check_keys(&batch, &mut self.scratch, log.start_offset())?;
         }
+        let mut adds = false;
         if header.is_transactional() {
-            self.transactions.check_write(transactional_id, &header, &name, data.index).map_err(plain)?;
+            let membership = self.transactions.check_write(version, transactional_id, &header, &name, data.index);
+            adds = membership.map_err(plain)? == Membership::ToBeAdded;
         }
+        if adds {
+            self.add_written(transactional_id.unwrap_or_default(), &header, &name, data.index).map_err(plain)?;
+        }
+        let topic = self.topics.by_id_mut(topic_id).ok_or_else(|| plain(ResponseError::UnknownTopicOrPartition))?;
+        let (log, config) = topic.log(data.index).ok_or_else(|| plain(ResponseError::UnknownTopicOrPartition))?;
         let append_time = if config.log.log_append_time { now_ms } else { NO_APPEND_TIME };
         if header.has_producer() {
             match log.check_producer(&header) {

@@ -3,7 +3,9 @@
 //! A transaction's state is in the journal, its records are in the partitions. Its end is decided by one journal entry (`PrepareCommit`,
 //! `PrepareAbort`); markers and group offsets follow and can be repeated, so that a crash between them is made good at the next start.
 //! Whoever takes over a transactional id gets a higher epoch, and older ones are refused from then on.
-//! The protocol of Kafka before KIP-890: partitions are added before they are written to. Counterpart of Apache Kafka's `TransactionCoordinator`.
+//! Two protocols: before KIP-890, partitions are added before they are written to, and the epoch stays from one transaction to the next. In its
+//! second version they are added by what is written, and every end brings a new epoch, so that nothing late gets into the next transaction.
+//! Questions about transactions are answered in `transaction_lists`. Counterpart of Apache Kafka's `TransactionCoordinator`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -13,26 +15,34 @@ use kafka_protocol::messages::add_partitions_to_txn_request::AddPartitionsToTxnT
 use kafka_protocol::messages::add_partitions_to_txn_response::{
     AddPartitionsToTxnPartitionResult, AddPartitionsToTxnTopicResult,
 };
-use kafka_protocol::messages::describe_transactions_response::{TopicData, TransactionState};
-use kafka_protocol::messages::list_transactions_response::TransactionState as ListedTransaction;
 use kafka_protocol::messages::txn_offset_commit_response::{
     TxnOffsetCommitResponsePartition, TxnOffsetCommitResponseTopic,
 };
 use kafka_protocol::messages::{
     AddOffsetsToTxnRequest, AddOffsetsToTxnResponse, AddPartitionsToTxnRequest, AddPartitionsToTxnResponse,
-    DescribeTransactionsRequest, DescribeTransactionsResponse, EndTxnRequest, EndTxnResponse, InitProducerIdRequest,
-    InitProducerIdResponse, ListTransactionsRequest, ListTransactionsResponse, ProducerId, TopicName, TransactionalId,
-    TxnOffsetCommitRequest, TxnOffsetCommitResponse,
+    EndTxnRequest, EndTxnResponse, InitProducerIdRequest, InitProducerIdResponse, ProducerId, TxnOffsetCommitRequest,
+    TxnOffsetCommitResponse,
 };
 use kurier_kafka::batch::{BatchHeader, MarkerKind};
 
 use super::{Broker, code};
 use crate::groups::{Committer, result_code};
 use crate::journal::{Entry, TransactionEntry};
-use crate::re2::Pattern;
 
 /// The last epoch that is given out; after it comes a new producer id.
 const LAST_EPOCH: i16 = i16::MAX - 1;
+/// First version of `Produce` whose records add their partition to the transaction.
+const PRODUCE_ADDS_VERSION: i16 = 12;
+/// First version of `Produce` whose senders know that they can go on after an abort.
+const PRODUCE_ABORTABLE_VERSION: i16 = 11;
+/// First version of `TxnOffsetCommit` that adds its group to the transaction, and the one before, whose senders know of aborts.
+const OFFSETS_ADD_VERSION: i16 = 5;
+const OFFSETS_ABORTABLE_VERSION: i16 = 4;
+/// First version of `EndTxn` that gives the producer a new epoch.
+const END_BUMPS_VERSION: i16 = 5;
+/// "None", for producer ids and epochs.
+const NO_ID: i64 = -1;
+const NO_EPOCH: i16 = -1;
 /// How long to wait before markers that could not be written are tried again.
 const MARKER_RETRY: Duration = Duration::from_secs(1);
 /// How long an unused transactional id is remembered, as in Apache Kafka.
@@ -40,7 +50,7 @@ const ID_EXPIRATION_MS: i64 = 7 * 24 * 60 * 60 * 1000;
 
 /// Where a transaction is. The numbers go into the journal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Phase {
+pub(super) enum Phase {
     Empty = 0,
     Ongoing = 1,
     PrepareCommit = 2,
@@ -50,7 +60,7 @@ enum Phase {
 }
 
 impl Phase {
-    const ALL: [Self; 6] = [
+    pub(super) const ALL: [Self; 6] = [
         Self::Empty,
         Self::Ongoing,
         Self::PrepareCommit,
@@ -63,7 +73,7 @@ impl Phase {
         Self::ALL.get(usize::from(number)).copied()
     }
 
-    fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         match self {
             Self::Empty => "Empty",
             Self::Ongoing => "Ongoing",
@@ -75,7 +85,7 @@ impl Phase {
     }
 
     /// How the transaction ends, once that is decided.
-    fn decided(self) -> Option<MarkerKind> {
+    pub(super) fn decided(self) -> Option<MarkerKind> {
         match self {
             Self::PrepareCommit => Some(MarkerKind::Commit),
             Self::PrepareAbort => Some(MarkerKind::Abort),
@@ -85,14 +95,22 @@ impl Phase {
 }
 
 #[derive(Debug, Clone)]
-struct Transaction {
-    producer_id: i64,
-    epoch: i16,
-    timeout_ms: i32,
-    phase: Phase,
-    started_ms: i64,
+pub(super) struct Transaction {
+    pub(super) producer_id: i64,
+    pub(super) epoch: i16,
+    /// The epoch before, if its owner itself asked for this one: it may have missed the answer.
+    last_epoch: i16,
+    /// The producer id before, which ran out of epochs.
+    previous_producer_id: i64,
+    /// The producer id with which the owner goes on once this transaction is complete: its epochs have run out.
+    next_producer_id: i64,
+    /// Its end came with a new epoch (KIP-890).
+    bumped: bool,
+    pub(super) timeout_ms: i32,
+    pub(super) phase: Phase,
+    pub(super) started_ms: i64,
     updated_ms: i64,
-    partitions: BTreeSet<(String, i32)>,
+    pub(super) partitions: BTreeSet<(String, i32)>,
     groups: BTreeSet<String>,
     /// When an open transaction is rolled back, or the end of a decided one is tried again.
     deadline: Option<Duration>,
@@ -104,6 +122,10 @@ impl Transaction {
             id: id.to_owned(),
             producer_id: self.producer_id,
             producer_epoch: self.epoch,
+            last_epoch: self.last_epoch,
+            previous_producer_id: self.previous_producer_id,
+            next_producer_id: self.next_producer_id,
+            bumped: self.bumped,
             timeout_ms: self.timeout_ms,
             phase: self.phase as u8,
             started_ms: self.started_ms,
@@ -129,10 +151,17 @@ impl Transaction {
     }
 }
 
+/// Whether a partition is one of a transaction's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Membership {
+    Added,
+    ToBeAdded,
+}
+
 /// All transactional ids.
 #[derive(Default)]
 pub(super) struct Transactions {
-    by_id: BTreeMap<String, Transaction>,
+    pub(super) by_id: BTreeMap<String, Transaction>,
 }
 
 impl Transactions {
@@ -144,6 +173,10 @@ impl Transactions {
                 let transaction = Transaction {
                     producer_id: entry.producer_id,
                     epoch: entry.producer_epoch,
+                    last_epoch: entry.last_epoch,
+                    previous_producer_id: entry.previous_producer_id,
+                    next_producer_id: entry.next_producer_id,
+                    bumped: entry.bumped,
                     timeout_ms: entry.timeout_ms,
                     phase,
                     started_ms: entry.started_ms,
@@ -170,22 +203,42 @@ impl Transactions {
         self.by_id.values().filter_map(|transaction| transaction.deadline).min()
     }
 
-    /// Whether a transactional batch may be appended to a partition.
+    /// Whether a transactional batch may be appended to a partition, and whether the partition is to be added first.
     pub(super) fn check_write(
         &self,
+        version: i16,
         id: Option<&str>,
         header: &BatchHeader,
         topic: &str,
         partition: i32,
-    ) -> Result<(), ResponseError> {
-        let transaction = id.and_then(|id| self.by_id.get(id)).ok_or(ResponseError::InvalidTxnState)?;
+    ) -> Result<Membership, ResponseError> {
+        let not_in_it = if version >= PRODUCE_ABORTABLE_VERSION {
+            ResponseError::TransactionAbortable
+        } else {
+            ResponseError::InvalidTxnState
+        };
+        let transaction = id.and_then(|id| self.by_id.get(id)).ok_or(match version {
+            PRODUCE_ADDS_VERSION.. => ResponseError::InvalidProducerIdMapping,
+            _ => not_in_it,
+        })?;
         match transaction.check_owner(header.producer_id, header.producer_epoch) {
             // Tells the producer to roll back and to ask for its epoch, where it learns whether it is fenced.
             Err(ResponseError::ProducerFenced) => return Err(ResponseError::InvalidProducerEpoch),
             checked => checked?,
         }
         let added = transaction.partitions.iter().any(|(name, index)| name == topic && *index == partition);
-        if transaction.phase == Phase::Ongoing && added { Ok(()) } else { Err(ResponseError::InvalidTxnState) }
+        if transaction.phase == Phase::Ongoing && added {
+            return Ok(Membership::Added);
+        }
+        if version < PRODUCE_ADDS_VERSION {
+            return Err(not_in_it);
+        }
+        // The end of the transaction before is not yet written everywhere: the producer tries again.
+        if transaction.phase.decided().is_some() {
+            Err(ResponseError::NotEnoughReplicas)
+        } else {
+            Ok(Membership::ToBeAdded)
+        }
     }
 
     fn owned(&self, id: &str, producer_id: i64, epoch: i16) -> Result<&Transaction, ResponseError> {
@@ -219,8 +272,12 @@ impl Broker {
             return Err(ResponseError::InvalidTransactionTimeout);
         }
         let fresh = Transaction {
-            producer_id: -1,
-            epoch: -1,
+            producer_id: NO_ID,
+            epoch: NO_EPOCH,
+            last_epoch: NO_EPOCH,
+            previous_producer_id: NO_ID,
+            next_producer_id: NO_ID,
+            bumped: false,
             timeout_ms: request.transaction_timeout_ms,
             phase: Phase::Empty,
             started_ms: -1,
@@ -233,22 +290,36 @@ impl Broker {
             let next = Transaction { producer_id: self.fresh_producer_id()?, epoch: 0, ..fresh };
             return self.save(id, next).map(|saved| (saved.producer_id, saved.epoch));
         };
-        if request.producer_id.0 != -1 {
-            // A producer that wants a higher epoch of its own: it must still be the owner.
-            known
-                .check_owner(request.producer_id.0, request.producer_epoch)
-                .map_err(|_| ResponseError::ProducerFenced)?;
+        // A producer that wants a higher epoch of its own must still be the owner.
+        let expected = (request.producer_id.0 != NO_ID).then_some((request.producer_id.0, request.producer_epoch));
+        if let Some((producer_id, epoch)) = expected {
+            let replaced = producer_id == known.previous_producer_id && epoch >= LAST_EPOCH;
+            if producer_id != known.producer_id && !replaced {
+                return Err(ResponseError::ProducerFenced);
+            }
+            if epoch != known.epoch {
+                // It asked before, and the answer was lost.
+                return if epoch == known.last_epoch && known.phase != Phase::Ongoing && known.phase.decided().is_none()
+                {
+                    Ok((known.producer_id, known.epoch))
+                } else {
+                    Err(ResponseError::ProducerFenced)
+                };
+            }
         }
         if known.phase == Phase::Ongoing {
             self.roll_back(id)?;
         } else if known.phase.decided().is_some() {
-            self.complete(id)?;
+            self.complete(id, false)?;
         }
         let known = self.transactions.by_id.get(id).ok_or(ResponseError::UnknownServerError)?;
-        let next = if known.epoch >= LAST_EPOCH {
+        let (producer_id, epoch, previous) = (known.producer_id, known.epoch, known.previous_producer_id);
+        let last_epoch = if expected.is_some() { epoch } else { NO_EPOCH };
+        let next = if epoch >= LAST_EPOCH {
+            let fresh = Transaction { previous_producer_id: producer_id, last_epoch, ..fresh };
             Transaction { producer_id: self.fresh_producer_id()?, epoch: 0, ..fresh }
         } else {
-            Transaction { producer_id: known.producer_id, epoch: known.epoch + 1, ..fresh }
+            Transaction { producer_id, epoch: epoch + 1, previous_producer_id: previous, last_epoch, ..fresh }
         };
         self.save(id, next).map(|saved| (saved.producer_id, saved.epoch))
     }
@@ -272,9 +343,23 @@ impl Broker {
             transaction.deadline = Some(self.now.elapsed + transaction.timeout());
             transaction.partitions.clear();
             transaction.groups.clear();
+            transaction.bumped = false;
         }
         transaction.updated_ms = self.now.unix_ms;
         Ok(transaction)
+    }
+
+    /// Adds the partition that a producer writes to.
+    pub(super) fn add_written(
+        &mut self,
+        id: &str,
+        header: &BatchHeader,
+        topic: &str,
+        index: i32,
+    ) -> Result<(), ResponseError> {
+        let mut transaction = self.opened(id, header.producer_id, header.producer_epoch)?;
+        transaction.partitions.insert((topic.to_owned(), index));
+        self.save(id, transaction).map(|_| ())
     }
 
     pub(super) fn add_partitions_to_txn(&mut self, request: AddPartitionsToTxnRequest) -> AddPartitionsToTxnResponse {
@@ -334,13 +419,9 @@ impl Broker {
             instance_id: request.group_instance_id.as_deref(),
             generation: request.generation_id,
         };
+        let id = request.transactional_id.to_string();
         let allowed = self
-            .transactions
-            .owned(&request.transactional_id, request.producer_id.0, request.producer_epoch)
-            .and_then(|transaction| {
-                let open = transaction.phase == Phase::Ongoing && transaction.groups.contains(&group);
-                if open { Ok(()) } else { Err(ResponseError::InvalidTxnState) }
-            })
+            .join_with_offsets(version, &id, request.producer_id.0, request.producer_epoch, &group)
             .and_then(|()| self.groups.check_commit(self.now.elapsed, &committer, true, version));
         let mut accepted = Vec::new();
         let mut results = Vec::new();
@@ -379,26 +460,102 @@ impl Broker {
         TxnOffsetCommitResponse::default().with_topics(topics)
     }
 
-    pub(super) fn end_txn(&mut self, request: EndTxnRequest) -> EndTxnResponse {
-        let id = request.transactional_id.to_string();
-        let result = self.try_end(&id, request.producer_id.0, request.producer_epoch, request.committed);
-        EndTxnResponse::default().with_error_code(result_code(result))
+    /// Sees to it that a group's offsets may be committed in a transaction.
+    fn join_with_offsets(
+        &mut self,
+        version: i16,
+        id: &str,
+        producer_id: i64,
+        epoch: i16,
+        group: &str,
+    ) -> Result<(), ResponseError> {
+        let transaction = self.transactions.owned(id, producer_id, epoch)?;
+        if transaction.phase == Phase::Ongoing && transaction.groups.contains(group) {
+            return Ok(());
+        }
+        if version < OFFSETS_ADD_VERSION {
+            let abortable = version >= OFFSETS_ABORTABLE_VERSION;
+            return Err(if abortable { ResponseError::TransactionAbortable } else { ResponseError::InvalidTxnState });
+        }
+        let mut transaction = self.opened(id, producer_id, epoch)?;
+        transaction.groups.insert(group.to_owned());
+        self.save(id, transaction).map(|_| ())
     }
 
-    fn try_end(&mut self, id: &str, producer_id: i64, epoch: i16, commit: bool) -> Result<(), ResponseError> {
-        let transaction = self.transactions.owned(id, producer_id, epoch)?;
-        match (transaction.phase, commit) {
-            (Phase::Ongoing, _) => {
-                let phase = if commit { Phase::PrepareCommit } else { Phase::PrepareAbort };
-                let decided = Transaction { phase, updated_ms: self.now.unix_ms, ..transaction.clone() };
-                self.save(id, decided)?;
-                self.complete(id)
-            }
-            (Phase::PrepareCommit, true) | (Phase::PrepareAbort, false) => self.complete(id),
-            // The answer was lost and the producer asks again.
-            (Phase::CompleteCommit, true) | (Phase::CompleteAbort, false) => Ok(()),
-            _ => Err(ResponseError::InvalidTxnState),
+    pub(super) fn end_txn(&mut self, version: i16, request: EndTxnRequest) -> EndTxnResponse {
+        let id = request.transactional_id.to_string();
+        let bumps = version >= END_BUMPS_VERSION;
+        let result = self.try_end(&id, request.producer_id.0, request.producer_epoch, request.committed, bumps);
+        let response = EndTxnResponse::default().with_error_code(result_code(result.map(|_| ())));
+        if !bumps {
+            return response;
         }
+        let (producer_id, epoch) = result.unwrap_or((NO_ID, NO_EPOCH));
+        response.with_producer_id(ProducerId(producer_id)).with_producer_epoch(epoch)
+    }
+
+    /// Ends a transaction; returns the id and epoch with which its producer goes on.
+    fn try_end(
+        &mut self,
+        id: &str,
+        producer_id: i64,
+        epoch: i16,
+        commit: bool,
+        bumps: bool,
+    ) -> Result<(i64, i16), ResponseError> {
+        let known = self.transactions.by_id.get(id).ok_or(ResponseError::InvalidProducerIdMapping)?;
+        let decided = known.phase.decided().is_some();
+        let complete = matches!(known.phase, Phase::CompleteCommit | Phase::CompleteAbort);
+        // The answer was lost, and the producer asks again in the epoch that it knows.
+        let in_old_epoch =
+            known.bumped && (decided || complete) && known.producer_id == producer_id && known.epoch - 1 == epoch;
+        let with_old_id = known.bumped
+            && complete
+            && known.previous_producer_id == producer_id
+            && epoch == LAST_EPOCH
+            && known.epoch == 0;
+        let again = in_old_epoch || with_old_id;
+        if !again {
+            known.check_owner(producer_id, epoch)?;
+        }
+        let mut first = false;
+        match (known.phase, commit) {
+            (Phase::Ongoing, _) => {
+                self.decide(id, commit, bumps)?;
+                first = true;
+            }
+            (Phase::PrepareCommit, true) | (Phase::PrepareAbort, false) if again || !known.bumped => {}
+            (Phase::CompleteCommit, true) | (Phase::CompleteAbort, false) if again || !bumps => {
+                return Ok((known.producer_id, known.epoch));
+            }
+            // A producer that rolls back does not know whether anything was added. It gets its new epoch in any case.
+            (Phase::Empty | Phase::CompleteCommit | Phase::CompleteAbort, false) if bumps && !again => {
+                self.decide(id, commit, bumps)?;
+            }
+            (Phase::PrepareCommit | Phase::PrepareAbort, _) if !again && known.bumped => {
+                return Err(ResponseError::ConcurrentTransactions);
+            }
+            _ => return Err(ResponseError::InvalidTxnState),
+        }
+        self.complete(id, first)?;
+        let known = self.transactions.by_id.get(id).ok_or(ResponseError::UnknownServerError)?;
+        Ok((known.producer_id, known.epoch))
+    }
+
+    /// Writes down how a transaction ends. From then on there is no way back.
+    fn decide(&mut self, id: &str, commit: bool, bumps: bool) -> Result<(), ResponseError> {
+        let known = self.transactions.by_id.get(id).ok_or(ResponseError::InvalidProducerIdMapping)?.clone();
+        let phase = if commit { Phase::PrepareCommit } else { Phase::PrepareAbort };
+        let mut decided = Transaction { phase, updated_ms: self.now.unix_ms, bumped: bumps, ..known };
+        if bumps {
+            decided.last_epoch = decided.epoch;
+            if decided.epoch >= LAST_EPOCH {
+                decided.next_producer_id = self.fresh_producer_id()?;
+            }
+            // At most the largest number, which no producer is ever given.
+            decided.epoch = decided.epoch.saturating_add(1);
+        }
+        self.save(id, decided).map(|_| ())
     }
 
     /// Rolls an open transaction back and shuts its producer out.
@@ -407,20 +564,28 @@ impl Broker {
             return Ok(());
         };
         let epoch = transaction.epoch.saturating_add(1);
-        let decided =
-            Transaction { phase: Phase::PrepareAbort, epoch, updated_ms: self.now.unix_ms, ..transaction.clone() };
+        let decided = Transaction {
+            phase: Phase::PrepareAbort,
+            epoch,
+            last_epoch: NO_EPOCH,
+            bumped: false,
+            updated_ms: self.now.unix_ms,
+            ..transaction.clone()
+        };
         self.save(id, decided)?;
-        self.complete(id)
+        self.complete(id, true)
     }
 
     /// Writes what a decided transaction still lacks: markers, group offsets, and that it is complete.
-    fn complete(&mut self, id: &str) -> Result<(), ResponseError> {
+    ///
+    /// The first time, every partition that was added gets a marker, written to or not; later, those that still have the transaction open.
+    fn complete(&mut self, id: &str, first: bool) -> Result<(), ResponseError> {
         let Some((transaction, kind)) =
             self.transactions.by_id.get(id).and_then(|known| Some((known.clone(), known.phase.decided()?)))
         else {
             return Ok(());
         };
-        let result = self.write_end(id, &transaction, kind);
+        let result = self.write_end(id, &transaction, kind, first);
         if result.is_err()
             && let Some(known) = self.transactions.by_id.get_mut(id)
         {
@@ -430,9 +595,15 @@ impl Broker {
         result.map_err(|_| ResponseError::ConcurrentTransactions)
     }
 
-    fn write_end(&mut self, id: &str, transaction: &Transaction, kind: MarkerKind) -> Result<(), ResponseError> {
+    fn write_end(
+        &mut self,
+        id: &str,
+        transaction: &Transaction,
+        kind: MarkerKind,
+        first: bool,
+    ) -> Result<(), ResponseError> {
         for (name, partition) in &transaction.partitions {
-            self.write_marker(name, *partition, transaction, kind)?;
+            self.write_marker(name, *partition, transaction, kind, first)?;
         }
         let commit = kind == MarkerKind::Commit;
         for group in &transaction.groups {
@@ -440,7 +611,7 @@ impl Broker {
             self.record(&[Entry::PendingOffsetsEnded { group: group.clone(), producer_id, commit }])?;
             self.groups.end_pending_offsets(group, producer_id, commit);
         }
-        let complete = Transaction {
+        let mut complete = Transaction {
             phase: if commit { Phase::CompleteCommit } else { Phase::CompleteAbort },
             partitions: BTreeSet::new(),
             groups: BTreeSet::new(),
@@ -448,6 +619,12 @@ impl Broker {
             updated_ms: self.now.unix_ms,
             ..transaction.clone()
         };
+        if complete.next_producer_id != NO_ID {
+            complete.previous_producer_id = complete.producer_id;
+            complete.producer_id = complete.next_producer_id;
+            complete.next_producer_id = NO_ID;
+            complete.epoch = 0;
+        }
         self.save(id, complete).map(|_| ())
     }
 
@@ -457,6 +634,7 @@ impl Broker {
         partition: i32,
         transaction: &Transaction,
         kind: MarkerKind,
+        first: bool,
     ) -> Result<(), ResponseError> {
         let Some(topic) = self.topics.get_mut(name) else {
             return Ok(()); // Deleted since: there is nothing left to end.
@@ -465,8 +643,8 @@ impl Broker {
         let Some((log, config)) = topic.log(partition) else {
             return Ok(());
         };
-        if !log.has_open_transaction(transaction.producer_id) {
-            return Ok(()); // Nothing was written, or the marker was written before a crash.
+        if !first && !log.has_open_transaction(transaction.producer_id) {
+            return Ok(()); // The marker was written before a crash or a failure, or there was nothing to end.
         }
         let before = log.size();
         let appended = log.append_marker(
@@ -522,7 +700,7 @@ impl Broker {
                 );
                 self.roll_back(&id)
             } else {
-                self.complete(&id)
+                self.complete(&id, false)
             };
             if result.is_err()
                 && let Some(known) = self.transactions.by_id.get_mut(&id)
@@ -545,85 +723,6 @@ impl Broker {
         if self.record(&entries).is_ok() {
             entries.into_iter().for_each(|entry| self.transactions.play(entry));
         }
-    }
-
-    pub(super) fn describe_transactions(&self, request: DescribeTransactionsRequest) -> DescribeTransactionsResponse {
-        let states = request
-            .transactional_ids
-            .into_iter()
-            .map(|id| match self.transactions.by_id.get(id.as_str()) {
-                None => TransactionState::default()
-                    .with_transactional_id(id)
-                    .with_error_code(code(ResponseError::TransactionalIdNotFound)),
-                Some(known) => {
-                    let mut topics: Vec<TopicData> = Vec::new();
-                    for (name, partition) in &known.partitions {
-                        match topics.last_mut() {
-                            Some(topic) if topic.topic.as_str() == name => topic.partitions.push(*partition),
-                            _ => topics.push(
-                                TopicData::default()
-                                    .with_topic(TopicName(name.clone().into()))
-                                    .with_partitions(vec![*partition]),
-                            ),
-                        }
-                    }
-                    let open = known.phase == Phase::Ongoing || known.phase.decided().is_some();
-                    TransactionState::default()
-                        .with_transactional_id(id)
-                        .with_transaction_state(known.phase.name().into())
-                        .with_transaction_timeout_ms(known.timeout_ms)
-                        .with_transaction_start_time_ms(if open { known.started_ms } else { -1 })
-                        .with_producer_id(ProducerId(known.producer_id))
-                        .with_producer_epoch(known.epoch)
-                        .with_topics(topics)
-                }
-            })
-            .collect();
-        DescribeTransactionsResponse::default().with_transaction_states(states)
-    }
-
-    pub(super) fn list_transactions(&self, request: ListTransactionsRequest) -> ListTransactionsResponse {
-        let unknown = request
-            .state_filters
-            .iter()
-            .filter(|name| Phase::ALL.iter().all(|phase| phase.name() != name.as_str()))
-            .cloned()
-            .collect();
-        // Not there, and empty, ask for all.
-        let pattern =
-            request.transactional_id_pattern.as_deref().filter(|pattern| !pattern.is_empty()).map(Pattern::new);
-        let pattern = match pattern.transpose() {
-            Ok(pattern) => pattern,
-            Err(reason) => {
-                tracing::debug!("a pattern of transactional ids is none: {reason}");
-                let error = code(ResponseError::InvalidRegularExpression);
-                return ListTransactionsResponse::default().with_error_code(error);
-            }
-        };
-        let wanted = |id: &str, known: &Transaction| {
-            let by_id = pattern.as_ref().is_none_or(|pattern| pattern.matches(id));
-            let by_state = request.state_filters.is_empty()
-                || request.state_filters.iter().any(|name| name.as_str() == known.phase.name());
-            let by_producer = request.producer_id_filters.is_empty()
-                || request.producer_id_filters.contains(&ProducerId(known.producer_id));
-            let by_duration = request.duration_filter < 0
-                || (known.phase == Phase::Ongoing
-                    && self.now.unix_ms.saturating_sub(known.started_ms) > request.duration_filter);
-            by_id && by_state && by_producer && by_duration
-        };
-        let listed = self
-            .transactions
-            .by_id
-            .iter()
-            .filter(|(id, known)| wanted(id, known))
-            .map(|(id, known)| {
-                ListedTransaction::default()
-                    .with_transactional_id(TransactionalId(id.clone().into()))
-                    .with_producer_id(ProducerId(known.producer_id))
-                    .with_transaction_state(known.phase.name().into())
-            })
-            .collect();
-        ListTransactionsResponse::default().with_unknown_state_filters(unknown).with_transaction_states(listed)
     }
 }
 

@@ -88,7 +88,9 @@ impl Producers {
             return Verdict::Duplicate { base_offset: seen.base_offset, timestamp_ms: seen.timestamp_ms };
         }
         match producer.batches.back() {
-            None => Verdict::Append,
+            // Its epoch came with the end of a transaction: the next one begins.
+            None if header.base_sequence == 0 => Verdict::Append,
+            None => Verdict::OutOfOrder,
             Some(last) if next_sequence(last.last_sequence) == header.base_sequence => Verdict::Append,
             Some(_) => Verdict::OutOfOrder,
         }

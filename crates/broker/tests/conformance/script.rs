@@ -5,6 +5,7 @@ mod consumers;
 mod groups;
 mod records;
 mod transactions;
+mod transactions_v2;
 
 use kafka_protocol::messages::alter_configs_request::{AlterConfigsResource, AlterableConfig};
 use kafka_protocol::messages::create_partitions_request::CreatePartitionsTopic;
@@ -28,6 +29,7 @@ use consumers::consumers;
 use groups::groups;
 use records::{records, versions};
 use transactions::transactions;
+use transactions_v2::transactions_v2;
 
 /// One request.
 pub(crate) struct Step {
@@ -74,6 +76,7 @@ pub(crate) fn script() -> Vec<Step> {
     steps.extend(groups());
     steps.extend(consumers());
     steps.extend(transactions());
+    steps.extend(transactions_v2());
     steps.extend(endings());
     steps
 }

@@ -108,6 +108,9 @@ impl Side {
                 self.known.member = joined.member_id.to_string();
                 self.name(joined.member_id.as_str(), "MEMBER");
             }
+            ResponseKind::EndTxn(ended) if ended.error_code == 0 && ended.producer_id.0 > 0 => {
+                self.known.producer = (ended.producer_id.0, ended.producer_epoch);
+            }
             ResponseKind::InitProducerId(producer) if producer.error_code == 0 => {
                 self.known.producer = (producer.producer_id.0, producer.producer_epoch);
                 self.name(&format!("ProducerId(\n{}", producer.producer_id.0), "ProducerId(\nPID");

@@ -61,14 +61,11 @@ const LESS: &[(ApiKey, i16, &str)] = &[
     (ApiKey::OffsetCommit, 9, "version 10 names topics by id"),
     (ApiKey::OffsetFetch, 9, "version 10 names topics by id"),
     (ApiKey::AddPartitionsToTxn, 3, "version 4 and later are for brokers"),
-    (ApiKey::EndTxn, 4, "version 5 is that of KIP-890"),
-    (ApiKey::TxnOffsetCommit, 4, "version 5 is that of KIP-890"),
     (ApiKey::DescribeLogDirs, 4, "version 5 tells of cordoned folders"),
 ];
 /// Features that this broker does not have, or has at another level.
 const FEATURES: &[(&str, &str)] = &[
     ("eligible.leader.replicas.version", "there are no replicas"),
-    ("transaction.version", "transactions are those before KIP-890"),
     ("share.version", "share groups are not offered"),
     ("streams.version", "streams groups are not offered"),
 ];

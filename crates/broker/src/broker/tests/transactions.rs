@@ -226,3 +226,74 @@ fn a_decided_transaction_is_completed_wherever_the_process_dies() {
         }
     }
 }
+
+/// Writes as KIP-890 has it: nothing was added before.
+fn write_at_once(rig: &mut Rig, owner: Owner, value: &str) -> i16 {
+    let stamp = Stamp { transactional: true, ..sequence(owner.id, owner.epoch, 0) };
+    let request = produce_request(Some(ID), "t", 0, stamped(&[value], stamp));
+    match rig.ask(12, RequestKind::Produce(request)) {
+        ResponseKind::Produce(response) => response.responses[0].partition_responses[0].error_code,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Ends a transaction as KIP-890 has it; the owner goes on with what it is told.
+fn end_with_bump(rig: &mut Rig, owner: Owner, committed: bool) -> Result<Owner, i16> {
+    let request = EndTxnRequest::default()
+        .with_transactional_id(transactional_id())
+        .with_producer_id(ProducerId(owner.id))
+        .with_producer_epoch(owner.epoch)
+        .with_committed(committed);
+    match rig.ask(5, RequestKind::EndTxn(request)) {
+        ResponseKind::EndTxn(response) if response.error_code == 0 => {
+            Ok(Owner { id: response.producer_id.0, epoch: response.producer_epoch })
+        }
+        ResponseKind::EndTxn(response) => Err(response.error_code),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn every_end_brings_a_new_epoch_and_what_is_late_stays_out() {
+    let mut rig = Rig::new(BrokerConfig::default());
+    rig.create_topic("t", 1, &[]);
+    let first = init(&mut rig);
+    assert_eq!(write_at_once(&mut rig, first, "a"), 0);
+    rig.kill();
+    let second = end_with_bump(&mut rig, first, true).unwrap();
+    assert_eq!(second, Owner { epoch: first.epoch + 1, ..first });
+    rig.kill();
+    // The answer was lost.
+    assert_eq!(end_with_bump(&mut rig, first, true), Ok(second));
+    let late = ResponseError::InvalidProducerEpoch.code();
+    assert_eq!(write_at_once(&mut rig, first, "late"), late);
+    assert_eq!(write_at_once(&mut rig, second, "b"), 0);
+    let third = end_with_bump(&mut rig, second, false).unwrap();
+    // A transaction that is open for too long is rolled back, and its producer shut out.
+    assert_eq!(write_at_once(&mut rig, third, "c"), 0);
+    rig.pass(Duration::from_secs(61));
+    assert_eq!(end_with_bump(&mut rig, third, true), Err(ResponseError::ProducerFenced.code()));
+    assert_eq!(rig.fetch("t", 0, 0, 1).aborted_transactions.map(|list| list.len()), Some(2));
+    assert_eq!(rig.list_offset("t", 0, -1), 6);
+}
+
+#[test]
+fn a_producer_that_has_used_up_its_epochs_goes_on_with_another_id() {
+    let mut rig = Rig::new(BrokerConfig::default());
+    rig.create_topic("t", 1, &[]);
+    let mut owner = init(&mut rig);
+    let id = owner.id;
+    while owner.epoch < i16::MAX - 1 {
+        owner = end_with_bump(&mut rig, owner, false).unwrap();
+        assert_eq!(owner.id, id);
+    }
+    assert_eq!(write_at_once(&mut rig, owner, "last"), 0);
+    let next = end_with_bump(&mut rig, owner, true).unwrap();
+    assert!(next.id != id && next.epoch == 0, "{next:?}");
+    assert_eq!(end_with_bump(&mut rig, owner, true), Ok(next), "the answer was lost");
+    rig.restart();
+    assert_eq!(write_at_once(&mut rig, next, "first"), 0);
+    end_with_bump(&mut rig, next, true).unwrap();
+    let values: Vec<String> = rig.read_all("t", 0).into_iter().map(|(_, value)| value).collect();
+    assert_eq!(values, ["last", "first"]);
+}
