@@ -186,7 +186,7 @@ impl Patience<'_> {
         let timeout = left.min(self.admin.config.request_timeout);
         self.admin.transport.send(to, Box::new(request), None, timeout).await.map_err(|error| match error {
             TransportError::Unanswered => Failure::Unanswered,
-            TransportError::Refused(reason) => Failure::Refused(KafkaError::unsupported(reason)),
+            TransportError::Refused(error) => Failure::Refused(error),
         })
     }
 

@@ -2,7 +2,7 @@
 //!
 //! What each client reads is beside it ([`crate::consumer::ConsumerConfig`], [`crate::producer::ProducerConfig`], [`crate::admin::AdminConfig`]); here is
 //! how: whatever is given is held against the list in [`crate::properties`] first, so that every problem is reported at once, in Java's words, also of
-//! properties that change nothing here; what all clients share is read once; a key that nobody knows is a warning, as in Java. Refused so far: every `security.protocol` but PLAINTEXT, and so all settings of TLS and SASL.
+//! properties that change nothing here; what all clients share is read once; a key that nobody knows is a warning, as in Java. Refused so far: TLS.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
@@ -167,6 +167,12 @@ impl<'a> Keys<'a> {
         Some(value.trim()).filter(|value| !value.is_empty())
     }
 
+    /// Everything given under names that begin so.
+    pub(crate) fn starting_with(&self, prefix: &'static str) -> impl Iterator<Item = (&'a str, &'a str)> + use<'a> {
+        let of_prefix = self.given.properties.iter().filter(move |(key, _)| key.starts_with(prefix));
+        of_prefix.map(|(key, value)| (key.as_str(), value.as_str()))
+    }
+
     /// Whether no problem was found so far.
     pub(crate) fn is_sound(&self) -> bool {
         self.problems.is_empty()
@@ -301,6 +307,18 @@ mod tests {
         &[("security.protocol", "SASL_SSL"), ("sasl.mechanism", "SCRAM-SHA-256")],
         &[("security.protocol", "SASL_SSL"), ("sasl.mechanism", "OAUTHBEARER")],
         &[("security.protocol", "SASL_SSL"), ("sasl.mechanism", "GSSAPI")],
+        &[
+            ("security.protocol", "SASL_PLAINTEXT"),
+            ("sasl.mechanism", "OAUTHBEARER"),
+            ("sasl.jaas.config", "org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule required;"),
+            (
+                "sasl.login.callback.handler.class",
+                "org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginCallbackHandler",
+            ),
+            ("sasl.oauthbearer.token.endpoint.url", "http://h/token"),
+            ("sasl.oauthbearer.client.credentials.client.id", "i"),
+            ("sasl.oauthbearer.client.credentials.client.secret", "s"),
+        ],
     ];
 
     #[test]

@@ -106,6 +106,26 @@ impl KafkaError {
         Self::new(class!("UnsupportedVersionException"), message, false)
     }
 
+    /// `SaslAuthenticationException`: the broker does not believe who this is.
+    pub fn sasl_authentication(message: impl Into<String>) -> Self {
+        Self::new(class!("SaslAuthenticationException"), message, false)
+    }
+
+    /// `UnsupportedSaslMechanismException`: the broker does not take this kind of proof.
+    pub fn unsupported_sasl_mechanism(message: impl Into<String>) -> Self {
+        Self::new(class!("UnsupportedSaslMechanismException"), message, false)
+    }
+
+    /// `IllegalSaslStateException`: the two sides do not mean the same protocol.
+    pub fn illegal_sasl_state(message: impl Into<String>) -> Self {
+        Self::new(class!("IllegalSaslStateException"), message, false)
+    }
+
+    /// `SslAuthenticationException`: the two sides do not agree on TLS.
+    pub fn ssl_authentication(message: impl Into<String>) -> Self {
+        Self::new(class!("SslAuthenticationException"), message, false)
+    }
+
     /// `ConfigException`: settings that no client can be made with.
     pub fn config(message: impl Into<String>) -> Self {
         Self::new("org.apache.kafka.common.config.ConfigException", message, false)

@@ -14,6 +14,7 @@ pub struct ApacheKafka {
     java: Java,
     process: Guarded,
     port: u16,
+    listeners: Vec<(String, u16)>,
     dir: PathBuf,
     options: BrokerOptions,
     /// Kept for its drop: removes the folder.
@@ -29,13 +30,15 @@ pub struct BrokerOptions {
     pub properties: Vec<String>,
     /// Features that the storage is formatted with, as `transaction.version=0`; those not named are as new as they come.
     pub features: Vec<String>,
+    /// Names and security protocols of further listeners, each on a free port.
+    pub listeners: Vec<(String, String)>,
     /// The folder for data, kept; none for a temporary one.
     pub dir: Option<PathBuf>,
 }
 
 impl Default for BrokerOptions {
     fn default() -> Self {
-        Self { heap_mb: 512, properties: Vec::new(), features: Vec::new(), dir: None }
+        Self { heap_mb: 512, properties: Vec::new(), features: Vec::new(), listeners: Vec::new(), dir: None }
     }
 }
 
@@ -62,10 +65,16 @@ impl ApacheKafka {
         fs::create_dir_all(&dir)?;
         let (port, controller) = (free_port(), free_port());
         let data = dir.join("data");
+        let listeners: Vec<(String, u16)> =
+            options.listeners.iter().map(|(name, _)| (name.clone(), free_port())).collect();
+        let further: String = listeners.iter().map(|(name, port)| format!(",{name}://127.0.0.1:{port}")).collect();
+        let protocols: String =
+            options.listeners.iter().map(|(name, protocol)| format!(",{name}:{protocol}")).collect();
         let properties = format!(
             "process.roles=broker,controller\nnode.id=1\ncontroller.quorum.voters=1@127.0.0.1:{controller}\n\
-             listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}\n\
-             advertised.listeners=PLAINTEXT://127.0.0.1:{port}\ncontroller.listener.names=CONTROLLER\nlog.dirs={}\n\
+             listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}{further}\n\
+             listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT{protocols}\n\
+             advertised.listeners=PLAINTEXT://127.0.0.1:{port}{further}\ncontroller.listener.names=CONTROLLER\nlog.dirs={}\n\
              num.partitions=1\noffsets.topic.replication.factor=1\noffsets.topic.num.partitions=5\n\
              transaction.state.log.replication.factor=1\ntransaction.state.log.min.isr=1\ntransaction.state.log.num.partitions=5\n\
              group.initial.rebalance.delay.ms=0\nshare.coordinator.state.topic.replication.factor=1\n\
@@ -79,7 +88,7 @@ impl ApacheKafka {
             format(java, &dir, &options.features)?;
         }
         let process = Self::launch(java, &dir, port, options.heap_mb)?;
-        Ok(Self { java: java.clone(), process, port, dir, options, _temporary: temporary })
+        Ok(Self { java: java.clone(), process, port, listeners, dir, options, _temporary: temporary })
     }
 
     fn launch(java: &Java, dir: &Path, port: u16, heap_mb: u32) -> Result<Guarded> {
@@ -102,6 +111,15 @@ impl ApacheKafka {
     /// `127.0.0.1:port`.
     pub fn address(&self) -> String {
         format!("127.0.0.1:{}", self.port)
+    }
+
+    /// Where a further listener is.
+    ///
+    /// # Panics
+    /// If there is none of that name.
+    pub fn listener(&self, name: &str) -> String {
+        let listener = self.listeners.iter().find(|(known, _)| known == name);
+        format!("127.0.0.1:{}", listener.expect("a listener that was asked for").1)
     }
 
     /// The process, for its CPU time and to kill it.

@@ -44,8 +44,8 @@ impl Core for Consuming {
         effects: &mut Vec<Effect>,
     ) {
         let response = answer.map_err(|error| {
-            if let TransportError::Refused(reason) = error {
-                self.core.report(ConsumerError::Config(reason), effects);
+            if let TransportError::Refused(error) = error {
+                self.core.report(ConsumerError::Config(error.message), effects);
             }
             Unanswered
         });

@@ -168,7 +168,7 @@ mod tests {
             Invalid value -1 for configuration fetch.min.bytes: Value must be at least 0
             Invalid value many for configuration max.poll.records: Not a number of type INT
             Invalid value nowhere for configuration bootstrap.servers: expected host:port
-            Invalid value SSL for configuration security.protocol: this client speaks PLAINTEXT only"#]]
+            Invalid value SSL for configuration security.protocol: this client does not encrypt"#]]
         .assert_eq(&error.unwrap_err().to_string());
     }
 }

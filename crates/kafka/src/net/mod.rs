@@ -6,6 +6,7 @@
 mod driver;
 mod outage;
 mod resolve;
+mod sasl;
 mod stream;
 mod tcp;
 mod throttle;
@@ -16,6 +17,7 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use kafka_protocol::messages::{RequestKind, ResponseKind};
 
+use crate::error::KafkaError;
 use crate::group::Coordinator;
 
 pub(crate) use driver::{Core, Driver, Outbox};
@@ -72,5 +74,5 @@ pub enum TransportError {
     Unanswered,
     /// Somebody has to change something: credentials, certificates.
     #[error("{0}")]
-    Refused(String),
+    Refused(KafkaError),
 }

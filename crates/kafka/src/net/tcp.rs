@@ -23,12 +23,15 @@ use tokio::sync::{OnceCell, oneshot};
 use tokio::time::Instant;
 
 use super::outage::{Address, Outages, Said};
+use super::sasl::{Session, Step};
 use super::stream::{self, ConnectError};
 use super::throttle::throttle_time;
 use super::versions::{api_key, versions, waits_for_records};
 use super::{Broker, DnsLookup, Target, Transport, TransportError, resolve};
 use crate::backoff::backoff;
+use crate::error::KafkaError;
 use crate::security::Security;
+use crate::security::sasl::ClientExchange;
 use crate::wire::{FrameReader, OutFrame, WireError, correlation_id, decode_response_kind, encode_request_frame};
 
 /// Longest answer that is taken. Memory is used as bytes arrive, not as they are announced.
@@ -169,12 +172,14 @@ impl Transport for TcpTransport {
                 Ok(Ok(response)) => Ok(response),
                 // Nothing was sent, so the connection is as good as before.
                 Ok(Err(error @ (CallError::Unsupported(_) | CallError::Unwritable(_)))) => {
-                    Err(TransportError::Refused(error.to_string()))
+                    Err(error.as_no_connection())
                 }
                 Ok(Err(error)) => {
                     tracing::debug!(?to, %error, "a request failed");
                     connection.close("another request of the connection failed");
                     match error {
+                        // The session could not be renewed.
+                        CallError::Refused(_) => Err(error.as_no_connection()),
                         // Nobody asked anything of it when it ended: brokers close what is idle.
                         CallError::WasClosed => Err(TransportError::Unanswered),
                         error => {
@@ -276,7 +281,13 @@ impl Inner {
                 place.ip_turn = ip_turn.wrapping_add(1);
                 // It is the name's turn as long as not all of its addresses were tried.
                 place.turn = if tried + 1 < ips.len() { turn } else { turn.wrapping_add(1) };
-                let open = Connection::open(address.clone(), ips[ip_turn % ips.len()], settings);
+                // A token may have to be got first, which has times of its own.
+                let exchange = match &settings.security.sasl {
+                    Some(sasl) => sasl.begin().await.map(Some).map_err(CallError::Refused),
+                    None => Ok(None),
+                };
+                let at = ips[ip_turn % ips.len()];
+                let open = async { Connection::open(address.clone(), at, settings, exchange?).await };
                 match tokio::time::timeout(patience, open).await {
                     Ok(Ok(connection)) => {
                         tell_connected(address);
@@ -346,7 +357,7 @@ enum CallError {
     WasClosed,
     /// The two do not accept each other: certificates or credentials. Trying again does not help.
     #[error("{0}")]
-    Refused(String),
+    Refused(KafkaError),
     /// It says something that the version which both sides know has no place for.
     #[error("the broker does not speak a version that can say this: {0}")]
     Unwritable(WireError),
@@ -360,7 +371,10 @@ impl CallError {
     /// What whoever wanted a connection is told.
     fn as_no_connection(&self) -> TransportError {
         match self {
-            Self::Refused(why) => TransportError::Refused(why.clone()),
+            Self::Refused(error) => TransportError::Refused(error.clone()),
+            Self::Unsupported(_) | Self::Unwritable(_) => {
+                TransportError::Refused(KafkaError::unsupported(self.to_string()))
+            }
             _ => TransportError::Unanswered,
         }
     }
@@ -370,7 +384,7 @@ impl From<ConnectError> for CallError {
     fn from(error: ConnectError) -> Self {
         match error {
             ConnectError::Io(error) => Self::Io(error),
-            ConnectError::Handshake(_) => Self::Refused(error.to_string()),
+            ConnectError::Handshake(_) => Self::Refused(KafkaError::ssl_authentication(error.to_string())),
         }
     }
 }
@@ -396,6 +410,8 @@ struct Connection {
     /// Nothing is sent before: the broker does not read on before either.
     muted_until: Mutex<Option<Instant>>,
     reader: tokio::task::AbortHandle,
+    /// Under SASL.
+    session: Option<Session>,
 }
 
 #[derive(Debug)]
@@ -419,7 +435,12 @@ impl Writer {
 }
 
 impl Connection {
-    async fn open(address: Address, at: SocketAddr, settings: &NetSettings) -> Result<Arc<Self>, CallError> {
+    async fn open(
+        address: Address,
+        at: SocketAddr,
+        settings: &NetSettings,
+        exchange: Option<ClientExchange>,
+    ) -> Result<Arc<Self>, CallError> {
         let buffers = (settings.send_buffer, settings.receive_buffer);
         let (reader, writer) = stream::connect(&address.0, at, buffers, settings.security.tls.as_ref()).await?;
         let line = Line::new(Mutex::new(Ok(Waiting { answers: HashMap::new(), used: Instant::now() })));
@@ -435,9 +456,12 @@ impl Connection {
             line,
             muted_until: Mutex::default(),
             reader,
+            session: settings.security.sasl.clone().map(Session::new),
         };
         connection.versions = connection.ask_versions(&settings.client_id).await?;
-        // The place of the SASL exchange: both sides know each other's versions, and nobody else has the connection yet.
+        if let (Some(session), Some(exchange)) = (&connection.session, exchange) {
+            connection.authenticate(&settings.client_id, session, exchange).await?;
+        }
         Ok(Arc::new(connection))
     }
 
@@ -475,19 +499,67 @@ impl Connection {
         hang_up(&self.writer);
     }
 
-    async fn call(
+    /// Tells the broker who this is, while every other request waits.
+    async fn authenticate(
         &self,
+        client_id: &str,
+        session: &Session,
+        exchange: ClientExchange,
+    ) -> Result<(), CallError> {
+        let mut writer = self.writer.lock().await;
+        let (mut handshake, mut answer) = (session.begin(exchange), None);
+        loop {
+            // It ends without an outcome only with the runtime.
+            let step;
+            (handshake, step) = handshake.step_aside(answer).await.ok_or(CallError::WasClosed)?;
+            match step.map_err(CallError::Refused)? {
+                Step::Done(lifetime) => {
+                    session.renew_within(lifetime);
+                    return Ok(());
+                }
+                Step::Ask(request) => {
+                    let (api, version) = self.version(&request, None)?;
+                    let (frame, waiting) = self.prepare(client_id, api, version, &request)?;
+                    writer.write(frame).await?;
+                    let frame = self.answer(waiting).await?;
+                    answer = Some(decode_response_kind(api, frame, version)?.1);
+                }
+            }
+        }
+    }
+
+    /// Tells the broker again who this is, once it is time to: KIP-368.
+    async fn renew(self: &Arc<Self>, client_id: &str) -> Result<(), CallError> {
+        if !self.session.as_ref().is_some_and(Session::is_due) {
+            return Ok(());
+        }
+        let (connection, client_id) = (Arc::clone(self), client_id.to_owned());
+        // In a task of its own: whoever stops waiting for its request must not leave half an exchange behind.
+        let renewing = tokio::spawn(async move {
+            let Some(session) = &connection.session else { return Ok(()) };
+            let _renewing = session.renewing.lock().await;
+            if !session.is_due() {
+                return Ok(());
+            }
+            let exchange = session.sasl.begin().await.map_err(CallError::Refused)?;
+            let renewed = connection.authenticate(&client_id, session, exchange).await;
+            match &renewed {
+                Ok(()) => tracing::debug!("the session of a connection is renewed"),
+                Err(error) => connection.close(&format!("the session could not be renewed: {error}")),
+            }
+            renewed
+        });
+        renewing.await.unwrap_or(Err(CallError::WasClosed))
+    }
+
+    async fn call(
+        self: &Arc<Self>,
         client_id: &str,
         request: &RequestKind,
         highest: Option<i16>,
     ) -> Result<ResponseKind, CallError> {
-        let api = api_key(request).ok_or(CallError::Unknown)?;
-        let (min, max) = versions(api, request);
-        let (broker_min, broker_max) = self.versions.get(&(api as i16)).copied().ok_or(CallError::Unsupported(api))?;
-        let version = max.min(broker_max).min(highest.unwrap_or(i16::MAX));
-        if version < min.max(broker_min) {
-            return Err(CallError::Unsupported(api));
-        }
+        self.renew(client_id).await?;
+        let (api, version) = self.version(request, highest)?;
         let frame = self.exchange(client_id, api, version, request).await?;
         let response = decode_response_kind(api, frame, version)?.1;
         let mute = throttle_time(&response);
@@ -504,6 +576,18 @@ impl Connection {
         self.muted_until.lock().filter(|at| *at > Instant::now())
     }
 
+    /// The version in which a request goes out.
+    fn version(&self, request: &RequestKind, highest: Option<i16>) -> Result<(ApiKey, i16), CallError> {
+        let api = api_key(request).ok_or(CallError::Unknown)?;
+        let (min, max) = versions(api, request);
+        let (broker_min, broker_max) = self.versions.get(&(api as i16)).copied().ok_or(CallError::Unsupported(api))?;
+        let version = max.min(broker_max).min(highest.unwrap_or(i16::MAX));
+        if version < min.max(broker_min) {
+            return Err(CallError::Unsupported(api));
+        }
+        Ok((api, version))
+    }
+
     async fn exchange(
         &self,
         client_id: &str,
@@ -511,6 +595,19 @@ impl Connection {
         version: i16,
         request: &RequestKind,
     ) -> Result<Bytes, CallError> {
+        let (frame, waiting) = self.prepare(client_id, api, version, request)?;
+        self.writer.lock().await.write(frame).await?;
+        self.answer(waiting).await
+    }
+
+    /// A request as bytes, and where its answer will come.
+    fn prepare(
+        &self,
+        client_id: &str,
+        api: ApiKey,
+        version: i16,
+        request: &RequestKind,
+    ) -> Result<(OutFrame, oneshot::Receiver<Bytes>), CallError> {
         let id = self.next.fetch_add(1, Ordering::Relaxed) & i32::MAX;
         let client_id = StrBytes::from_string(client_id.to_owned());
         let frame = encode_request_frame(Some(&client_id), id, api, version, request).map_err(CallError::Unwritable)?;
@@ -521,8 +618,11 @@ impl Connection {
             waiting.answers.insert(id, sender);
             waiting.used = Instant::now();
         }
-        self.writer.lock().await.write(frame).await?;
-        receiver.await.map_err(|_| {
+        Ok((frame, receiver))
+    }
+
+    async fn answer(&self, waiting: oneshot::Receiver<Bytes>) -> Result<Bytes, CallError> {
+        waiting.await.map_err(|_| {
             let line = self.line.lock();
             CallError::Lost(line.as_ref().err().cloned().unwrap_or_default())
         })

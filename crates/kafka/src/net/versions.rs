@@ -14,6 +14,8 @@ pub(super) fn versions(api: ApiKey, request: &RequestKind) -> (i16, i16) {
         ApiKey::AddPartitionsToTxn => (all.min, 3),
         // From version 6 on they are named in another field.
         ApiKey::DeleteTopics => (all.min, 5),
+        // Before version 1 the mechanism's messages follow without any header.
+        ApiKey::SaslHandshake => (1, 1),
         // Groups and coordinators come in lists.
         ApiKey::OffsetFetch => (8, 9),
         ApiKey::FindCoordinator => (4, 6),
@@ -50,7 +52,7 @@ pub(super) fn api_key(request: &RequestKind) -> Option<ApiKey> {
         DescribeConfigs, IncrementalAlterConfigs, DeleteRecords, DescribeCluster, DescribeGroups, ListGroups, DeleteGroups, OffsetDelete,
         DescribeAcls, CreateAcls, DeleteAcls, ConsumerGroupDescribe, DescribeProducers, DescribeTransactions, ListTransactions,
         WriteTxnMarkers, DescribeLogDirs, UpdateFeatures, DescribeQuorum, ListConfigResources, DescribeUserScramCredentials,
-        AlterUserScramCredentials, OffsetForLeaderEpoch)
+        AlterUserScramCredentials, OffsetForLeaderEpoch, SaslHandshake, SaslAuthenticate)
 }
 
 /// The kind of a request, with the lowest and the highest version that clients send it in; none where they do not. For transports without sockets.

@@ -4,6 +4,7 @@
 //! protocol are not looked at, as in Java. Nothing in here shows a secret: not in `Debug`, not in an error.
 
 pub mod jaas;
+pub mod login;
 pub mod sasl;
 pub mod secret;
 pub mod tls;
@@ -61,15 +62,18 @@ pub struct Security {
     pub protocol: Protocol,
     /// `ssl.*`, if the protocol asks for TLS.
     pub tls: Option<tls::ClientTls>,
+    /// `sasl.*`, if the protocol asks for SASL.
+    pub sasl: Option<login::ClientSasl>,
 }
 
 impl Security {
     /// Reads `security.protocol` and the settings that it makes matter.
     pub(crate) fn read(keys: &mut Keys<'_>) -> Self {
         let protocol = keys.choice("security.protocol", Protocol::default(), &Protocol::NAMES);
-        if protocol != Protocol::Plaintext {
-            keys.refuse("security.protocol", protocol.name(), "this client speaks PLAINTEXT only");
+        if protocol.has_tls() {
+            keys.refuse("security.protocol", protocol.name(), "this client does not encrypt");
         }
-        Self { protocol, tls: None }
+        let sasl = if protocol.has_sasl() { login::ClientSasl::read(keys) } else { None };
+        Self { protocol, tls: None, sasl }
     }
 }

@@ -1,0 +1,298 @@
+//! Every mechanism on Apache Kafka: who is let in, who is not and hears why, and sessions that end while records flow.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "driver: tests read the clock, start tasks, open sockets and write files"
+)]
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, LazyLock, Mutex};
+use std::time::{Duration, Instant};
+
+use kurier_harness::{ApacheKafka, BrokerOptions, Java, skip_without_java};
+use kurier_kafka::admin::{Admin, AdminConfig, AdminError};
+use kurier_kafka::batch::Scratch;
+use kurier_kafka::consumer::{Consumer, ConsumerConfig, TopicPartition};
+use kurier_kafka::producer::{Destination, ProduceBatch, Producer, ProducerConfig};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+const PASSWORD: &str = "a-secret,=\\\"word";
+const SCRAM_PASSWORD: &str = "scram-secret-7391";
+const PLAIN: &str = "org.apache.kafka.common.security.plain.PlainLoginModule";
+const SCRAM: &str = "org.apache.kafka.common.security.scram.ScramLoginModule";
+const BEARER: &str = "org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule";
+
+/// Everything that is logged, at every level.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+fn log() -> &'static Log {
+    static LOG: LazyLock<Log> = LazyLock::new(|| {
+        let log = Log::default();
+        let writer = log.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_max_level(tracing::Level::TRACE)
+            .with_writer(move || writer.clone())
+            .with_ansi(false)
+            .finish();
+        tracing::subscriber::set_global_default(subscriber).expect("nobody else logs in this process");
+        log
+    });
+    &LOG
+}
+
+/// How often the log says so.
+fn said(words: &str) -> usize {
+    String::from_utf8_lossy(&log().0.lock().unwrap()).matches(words).count()
+}
+
+fn check_nothing_secret_is_said() {
+    for secret in [PASSWORD, SCRAM_PASSWORD, &quoted(PASSWORD), "eyJ"] {
+        assert_eq!(said(secret), 0, "{secret} is in the log");
+    }
+}
+
+/// A text as it stands between quotes in a JAAS config.
+fn quoted(text: &str) -> String {
+    text.replace('\\', "\\\\").replace('"', "\\\"")
+}
+
+/// Apache Kafka with a listener of each kind; the one named SHORT ends sessions after three seconds.
+fn kafka(java: &Java) -> ApacheKafka {
+    // A properties file eats one more layer of backslashes.
+    let password = quoted(PASSWORD).replace('\\', "\\\\");
+    let mut properties = vec![
+        "sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256,SCRAM-SHA-512,OAUTHBEARER".to_owned(),
+        "listener.name.short.plain.connections.max.reauth.ms=3000".to_owned(),
+        "listener.name.short.scram-sha-256.connections.max.reauth.ms=3000".to_owned(),
+        "listener.name.short.oauthbearer.connections.max.reauth.ms=3000".to_owned(),
+    ];
+    for listener in ["sasl", "short"] {
+        let key = |mechanism: &str| format!("listener.name.{listener}.{mechanism}.sasl.jaas.config");
+        properties.extend([
+            format!("{}={PLAIN} required user_ada=\"{password}\";", key("plain")),
+            format!("{}={SCRAM} required;", key("scram-sha-256")),
+            format!("{}={SCRAM} required;", key("scram-sha-512")),
+            format!("{}={BEARER} required unsecuredLoginStringClaim_sub=\"broker\";", key("oauthbearer")),
+        ]);
+    }
+    properties.push("listener.name.only.sasl.enabled.mechanisms=PLAIN".to_owned());
+    properties.push(format!("listener.name.only.plain.sasl.jaas.config={PLAIN} required user_ada=\"{password}\";"));
+    let listeners = ["SASL", "SHORT", "ONLY"].map(|name| (name.to_owned(), "SASL_PLAINTEXT".to_owned()));
+    let options = BrokerOptions { properties, listeners: listeners.to_vec(), ..BrokerOptions::default() };
+    let kafka = ApacheKafka::start_with(java, options).unwrap();
+    for config in [
+        format!("SCRAM-SHA-256=[password={SCRAM_PASSWORD}]"),
+        format!("SCRAM-SHA-512=[iterations=8192,password={SCRAM_PASSWORD}]"),
+    ] {
+        let args = [
+            "--bootstrap-server",
+            &kafka.address(),
+            "--alter",
+            "--entity-type",
+            "users",
+            "--entity-name",
+            "ada",
+            "--add-config",
+            &config,
+        ];
+        java.run("kafka.admin.ConfigCommand", &args, b"").unwrap();
+    }
+    kafka
+}
+
+fn properties(broker: &str, more: &[(&str, &str)]) -> BTreeMap<String, String> {
+    let given = [("bootstrap.servers", broker), ("security.protocol", "SASL_PLAINTEXT")];
+    given.iter().chain(more).map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+}
+
+fn login(module: &str, user: &str, password: &str) -> String {
+    format!("{module} required username=\"{}\" password=\"{}\";", quoted(user), quoted(password))
+}
+
+/// Asks for the topics; answers with what went wrong, as class and words.
+async fn topics(broker: &str, more: &[(&str, &str)]) -> Result<usize, String> {
+    let config = AdminConfig::parse(&properties(broker, more)).map_err(|error| error.to_string())?;
+    let admin = Admin::new(config);
+    match admin.list_topics().await {
+        Ok(topics) => Ok(topics.len()),
+        Err(AdminError::Refused { error, .. }) => Err(format!("{}: {error}", error.simple_class())),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn apache_kafka_lets_in_whom_it_knows() {
+    let Some(java) = skip_without_java("apache_kafka_lets_in_whom_it_knows") else { return };
+    log();
+    let kafka = kafka(&java);
+    let (any, only) = (kafka.listener("SASL"), kafka.listener("ONLY"));
+    let bearer = |options: &str| format!("{BEARER} required {options};");
+    let expected = |class: &str, words: &str| Err(format!("{class}: {words}"));
+    let refused = |words: &str| expected("SaslAuthenticationException", words);
+    let cases = [
+        (&any, "PLAIN", login(PLAIN, "ada", PASSWORD), Ok(0)),
+        (&any, "PLAIN", login(SCRAM, "ada", PASSWORD), Ok(0)),
+        (&any, "PLAIN", login(PLAIN, "ada", "wrong"), refused("Authentication failed: Invalid username or password")),
+        (&any, "SCRAM-SHA-256", login(SCRAM, "ada", SCRAM_PASSWORD), Ok(0)),
+        (&any, "SCRAM-SHA-512", login(SCRAM, "ada", SCRAM_PASSWORD), Ok(0)),
+        (
+            &any,
+            "SCRAM-SHA-256",
+            login(SCRAM, "ada", "wrong"),
+            refused(
+                "Authentication failed during authentication due to invalid credentials with SASL mechanism SCRAM-SHA-256",
+            ),
+        ),
+        (
+            &any,
+            "SCRAM-SHA-512",
+            login(SCRAM, "bob", SCRAM_PASSWORD),
+            refused(
+                "Authentication failed during authentication due to invalid credentials with SASL mechanism SCRAM-SHA-512",
+            ),
+        ),
+        (
+            &any,
+            "OAUTHBEARER",
+            bearer("unsecuredLoginStringClaim_sub=\"ada\" unsecuredLoginExtension_trace=\"1 2\""),
+            Ok(0),
+        ),
+        (
+            &any,
+            "OAUTHBEARER",
+            bearer("unsecuredLoginStringClaim_sub=\"ada\" unsecuredLoginLifetimeSeconds=\"0\""),
+            refused("{\"status\":\"invalid_token\"}"),
+        ),
+        (
+            &only,
+            "SCRAM-SHA-256",
+            login(SCRAM, "ada", SCRAM_PASSWORD),
+            expected(
+                "UnsupportedSaslMechanismException",
+                "Client SASL mechanism 'SCRAM-SHA-256' not enabled in the server, enabled mechanisms are [PLAIN]",
+            ),
+        ),
+        (
+            &kafka.address(),
+            "PLAIN",
+            login(PLAIN, "ada", PASSWORD),
+            expected(
+                "IllegalSaslStateException",
+                "Unexpected handshake request with client mechanism PLAIN, enabled mechanisms are []",
+            ),
+        ),
+    ];
+    for (broker, mechanism, jaas, expected) in cases {
+        let began = Instant::now();
+        let found = topics(broker, &[("sasl.mechanism", mechanism), ("sasl.jaas.config", &jaas)]).await;
+        assert_eq!(found, expected, "{mechanism} {jaas}");
+        assert!(began.elapsed() < Duration::from_secs(10), "{mechanism} {jaas} took {:?}", began.elapsed());
+    }
+    check_nothing_secret_is_said();
+}
+
+/// Sends a record with each ticket, one batch after another, until `end`; answers how many were acknowledged.
+async fn produce_until(producer: Producer, topic: &str, end: Instant) -> u64 {
+    let topic: Arc<str> = Arc::from(topic);
+    let (mut sent, mut told) = (0_u64, 0_u64);
+    while told < sent || Instant::now() < end {
+        if Instant::now() < end {
+            let mut batch = ProduceBatch::default();
+            for ticket in sent..sent + 10 {
+                let mut draft = batch.draft();
+                draft
+                    .value(|bytes| {
+                        bytes.extend_from_slice(ticket.to_string().as_bytes());
+                        Ok::<_, ()>(true)
+                    })
+                    .unwrap();
+                draft.finish(ticket, Destination { topic: &topic, partition: Some(0), timestamp: None });
+            }
+            sent += 10;
+            producer.send(&mut batch).await.unwrap();
+        }
+        assert!(Instant::now() < end + PATIENCE, "{told} of {sent} are told of");
+        for delivery in producer.deliveries(Instant::now() + Duration::from_millis(20)).await {
+            assert!(delivery.outcome.is_ok(), "{:?}", delivery.outcome);
+            assert_eq!(delivery.tickets.start, told, "in order");
+            told = delivery.tickets.end;
+        }
+    }
+    told
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn records_flow_on_when_sessions_end() {
+    let Some(java) = skip_without_java("records_flow_on_when_sessions_end") else { return };
+    log();
+    let kafka = kafka(&java);
+    let short = kafka.listener("SHORT");
+    let mechanisms = [
+        ("PLAIN", login(PLAIN, "ada", PASSWORD)),
+        ("SCRAM-SHA-256", login(SCRAM, "ada", SCRAM_PASSWORD)),
+        // The token ends sooner than the broker's own limit.
+        (
+            "OAUTHBEARER",
+            format!("{BEARER} required unsecuredLoginStringClaim_sub=\"ada\" unsecuredLoginLifetimeSeconds=\"2\";"),
+        ),
+    ];
+    let mut running = Vec::new();
+    for (mechanism, jaas) in mechanisms {
+        let topic = format!("records-{mechanism}");
+        kafka.create_topic(&topic, 1).unwrap();
+        let all = properties(
+            &short,
+            &[
+                ("sasl.mechanism", mechanism),
+                ("sasl.jaas.config", &jaas),
+                ("auto.offset.reset", "earliest"),
+                ("group.id", mechanism),
+            ],
+        );
+        running.push(tokio::spawn(async move {
+            let end = Instant::now() + Duration::from_secs(10);
+            let producer = Producer::new(ProducerConfig::parse(&all).unwrap());
+            let producing = {
+                let topic = topic.clone();
+                tokio::spawn(async move { produce_until(producer, &topic, end).await })
+            };
+            let consumer = Consumer::new(ConsumerConfig::parse(&all).unwrap());
+            consumer.assign([TopicPartition::new(topic.as_str(), 0)]);
+            let (mut read, mut scratch, mut total) = (0_u64, Scratch::default(), u64::MAX);
+            let mut producing = Some(producing);
+            while read < total {
+                if producing.as_ref().is_some_and(tokio::task::JoinHandle::is_finished) {
+                    total = producing.take().unwrap().await.unwrap();
+                }
+                assert!(Instant::now() < end + PATIENCE, "{read} of {total} are read");
+                for batch in &consumer.poll(Instant::now() + Duration::from_millis(200)).await.unwrap().batches {
+                    for record in &batch.open(&mut scratch).unwrap() {
+                        let value =
+                            std::str::from_utf8(record.unwrap().value.unwrap()).unwrap().parse::<u64>().unwrap();
+                        assert_eq!(value, read, "in order and once");
+                        read += 1;
+                    }
+                }
+            }
+            assert!(read > 20, "{mechanism}: only {read} records");
+        }));
+    }
+    for running in running {
+        running.await.unwrap();
+    }
+    // Each of the clients renews at least one session of three seconds twice in ten.
+    assert!(said("the session of a connection is renewed") >= 12);
+    assert_eq!(said("lost the connection"), 0);
+    check_nothing_secret_is_said();
+}
