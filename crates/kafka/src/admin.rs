@@ -15,10 +15,11 @@ mod configs;
 mod groups;
 mod members;
 mod records;
+mod scram;
 mod topics;
 mod transactions;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -42,6 +43,7 @@ pub use configs::{ConfigChange, ConfigEntry, ConfigOptions, ConfigResource, Conf
 pub use groups::{GroupDescription, GroupFilter, GroupListing, GroupMember};
 pub use members::{ConsumerGroupDescription, ConsumerGroupMember, MemberToRemove};
 pub use records::ListedOffset;
+pub use scram::{ScramChange, ScramCredentialInfo};
 pub use topics::{
     CreatedTopic, MorePartitions, PartitionDescription, TopicDescription, TopicLayout, TopicListing, TopicToCreate,
 };
@@ -247,7 +249,9 @@ struct Open<K, T> {
 }
 
 impl<K: Ord + Clone, T> Open<K, T> {
+    /// What is named twice is asked once.
     fn new(all: impl IntoIterator<Item = K>) -> Self {
+        let all: BTreeSet<K> = all.into_iter().collect();
         Self { left: all.into_iter().collect(), last: BTreeMap::new(), done: Outcomes::new() }
     }
 

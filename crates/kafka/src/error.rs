@@ -46,6 +46,8 @@ pub mod code {
     pub const GROUP_SUBSCRIBED_TO_TOPIC: i16 = 86;
     /// Too many changes of topics in too short a time.
     pub const THROTTLING_QUOTA_EXCEEDED: i16 = 89;
+    /// A credential that the broker does not take.
+    pub const UNACCEPTABLE_CREDENTIAL: i16 = 93;
     /// Another producer has the transactional id.
     pub const PRODUCER_FENCED: i16 = 90;
 }

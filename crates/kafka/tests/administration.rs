@@ -16,14 +16,17 @@ use kurier_harness::{ApacheKafka, BrokerOptions, skip_without_java};
 use kurier_kafka::admin::{
     Acl, AclFilter, AclOperation, Admin, AdminConfig, AdminError, ClusterOptions, ConfigChange, ConfigOptions,
     ConfigResource, ConfigSource, ConfigType, GroupFilter, HangingTransaction, MemberToRemove, MorePartitions,
-    Outcomes, PatternType, Permission, ResourceType, TopicLayout, TopicToCreate, TransactionFilter, UpgradeType,
+    Outcomes, PatternType, Permission, ResourceType, ScramChange, ScramCredentialInfo, TopicLayout, TopicToCreate,
+    TransactionFilter, UpgradeType,
 };
 use kurier_kafka::batch::{Builder, BuilderOptions, Stamp};
 use kurier_kafka::consumer::{
     Consumer, ConsumerConfig, Isolation, OffsetAndMetadata, OffsetSpec, Offsets, Subscription, TopicPartition,
 };
+use kurier_kafka::error::KafkaError;
 use kurier_kafka::group::Coordinator;
 use kurier_kafka::net::{Target, TcpTransport, Transport};
+use kurier_kafka::security::sasl::scram::ScramHash;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -502,6 +505,37 @@ async fn check_acls(admin: &Admin) {
     in_time!(admin.describe_acls(&AclFilter::ANY).await.unwrap(), |found: &Vec<Acl>| *found == acls[2..]);
 }
 
+async fn check_scram_credentials(admin: &Admin) {
+    let set = |user: &str, hash, iterations| ScramChange::Set {
+        user: user.to_owned(),
+        hash,
+        iterations,
+        password: "secret".into(),
+    };
+    let changes = [
+        set("alice", ScramHash::Sha256, 4_096),
+        set("bob", ScramHash::Sha256, 100),
+        ScramChange::Delete { user: "carol".to_owned(), hash: ScramHash::Sha256 },
+    ];
+    let class = |error: &KafkaError| error.simple_class();
+    let altered = admin.alter_scram_credentials(&changes).await.unwrap();
+    assert_eq!(altered["alice"], Ok(()));
+    let more = [set("alice", ScramHash::Sha512, 8_192)];
+    assert_eq!(only(admin.alter_scram_credentials(&more).await.unwrap()), Ok(()));
+    assert_eq!(altered["bob"].as_ref().map_err(class), Err("UnacceptableCredentialException"));
+    assert_eq!(altered["carol"].as_ref().map_err(class), Err("ResourceNotFoundException"));
+    let info = |hash, iterations| ScramCredentialInfo { hash, iterations };
+    let both = vec![info(ScramHash::Sha256, 4_096), info(ScramHash::Sha512, 8_192)];
+    in_time!(admin.describe_scram_credentials(&[]).await.unwrap(), |all: &Outcomes<_, _>| {
+        all.get("alice") == Some(&Ok(both.clone()))
+    });
+    let found = admin.describe_scram_credentials(&["bob"]).await.unwrap();
+    assert_eq!(found["bob"].as_ref().map_err(class), Err("ResourceNotFoundException"));
+    assert!(!format!("{changes:?}").contains("secret"));
+    let delete = [ScramChange::Delete { user: "alice".to_owned(), hash: ScramHash::Sha256 }];
+    assert_eq!(only(admin.alter_scram_credentials(&delete).await.unwrap()), Ok(()));
+}
+
 async fn check_all(side: &Side) {
     check_topics(side).await;
     check_configs(side).await;
@@ -532,5 +566,6 @@ fn apache_kafka_does_everything() {
         let side = Side::new(&kafka.address(), true);
         check_all(&side).await;
         check_acls(&side.admin).await;
+        check_scram_credentials(&side.admin).await;
     });
 }
