@@ -1,11 +1,12 @@
-//! `cargo xtask kill worker|broker`: kill -9 at random moments, hundreds of times, and the count of what is left.
+//! `cargo xtask kill worker|broker|cluster`: kill -9 at random moments, hundreds of times, and the count of what is left.
 //!
 //! What a run does is said in `tests/kill`. With `--planted` the binary makes a mistake on purpose (the broker acknowledges before it writes), and the
-//! command fails if that is not found: a hunt that never finds anything proves nothing.
+//! command fails if that is not found: a hunt that never finds anything proves nothing. `cluster` kills leaders of Apache Kafka under our producer, with and
+//! without transactions, or under librdkafka as the control (`cargo run -p xtask --features librdkafka -- kill cluster --client librdkafka`).
 
 use anyhow::{Result, bail};
-use kurier_harness::{kurier_binary, workspace_root};
-use kurier_kill::{Stop, Tally, broker, worker};
+use kurier_harness::{Java, kurier_binary, workspace_root};
+use kurier_kill::{Stop, Tally, broker, cluster, worker};
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -24,12 +25,34 @@ pub(crate) struct Args {
     /// Builds a broker that acknowledges before it writes, and fails unless that is found out
     #[arg(long)]
     planted: bool,
+    /// With `cluster`: how records are sent
+    #[arg(long, value_enum, default_value_t = Scenario::Idempotent)]
+    scenario: Scenario,
+    /// With `cluster`: whose producer is tried
+    #[arg(long, value_enum, default_value_t = Client::Kurier)]
+    client: Client,
+    /// With `cluster`: records a run
+    #[arg(long, default_value_t = 200_000, value_parser = clap::value_parser!(u64).range(1..))]
+    records: u64,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Scenario {
+    Idempotent,
+    Transactional,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Client {
+    Kurier,
+    Librdkafka,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum What {
     Worker,
     Broker,
+    Cluster,
 }
 
 /// A line of progress comes after so many runs.
@@ -39,16 +62,24 @@ const INTERRUPTED: i32 = 130;
 
 /// Runs, and prints what came of it. Fails on a violation, or with `--planted` for want of one.
 pub(crate) fn run(args: &Args) -> Result<()> {
-    if args.planted && args.what == What::Worker {
+    if args.planted && args.what != What::Broker {
         bail!("the planted mistake is the broker's: run `cargo xtask kill --planted broker`");
     }
     let stop = Stop::default();
     end_on_ctrl_c(stop.clone())?;
     let binary = if args.planted { planted_binary()? } else { kurier_binary() };
-    println!("killing {}, {} runs from seed {}", binary.display(), args.runs, args.seed);
+    let scenario = match args.scenario {
+        Scenario::Idempotent => cluster::Scenario::Idempotent,
+        Scenario::Transactional => cluster::Scenario::Transactional,
+    };
+    match args.what {
+        What::Cluster => println!("killing brokers of Apache Kafka, {} runs from seed {}", args.runs, args.seed),
+        _ => println!("killing {}, {} runs from seed {}", binary.display(), args.runs, args.seed),
+    }
     let mut tally = Tally::new(match args.what {
         What::Worker => &worker::PHASES,
         What::Broker => &broker::PHASES,
+        What::Cluster => cluster::Bed::phases(scenario),
     });
     let mut one: Box<dyn FnMut(u64, &mut Tally) -> Result<()>> = match args.what {
         What::Worker => {
@@ -58,6 +89,14 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         What::Broker => {
             let bed = broker::Bed::new(binary, stop.clone())?;
             let mut bed = if args.planted { bed } else { bed.keep_findings() };
+            Box::new(move |seed, tally| bed.run(seed, tally))
+        }
+        What::Cluster => {
+            let which = match args.client {
+                Client::Kurier => cluster::Which::Kurier,
+                Client::Librdkafka => cluster::Which::Librdkafka,
+            };
+            let mut bed = cluster::Bed::start(&Java::fetch("4.3.1")?, scenario, which, args.records, stop.clone())?;
             Box::new(move |seed, tally| bed.run(seed, tally))
         }
     };
@@ -87,7 +126,11 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         bail!("the planted mistake was not found in {} runs: these tests would not notice a real one", tally.runs);
     }
     if !tally.is_sound() {
-        let what = if args.what == What::Worker { "worker" } else { "broker" };
+        let what = match args.what {
+            What::Worker => "worker",
+            What::Broker => "broker",
+            What::Cluster => "cluster",
+        };
         bail!("repeat a run with its seed: cargo xtask kill {what} --runs 1 --seed SEED");
     }
     Ok(())

@@ -85,7 +85,7 @@ impl ApacheKafka {
         fs::write(dir.join("server.properties"), properties)?;
         fs::write(dir.join("log4j2.properties"), log_config(&dir.join("server.log"), "WARN"))?;
         if !data.join("meta.properties").exists() {
-            format(java, &dir, &options.features)?;
+            format_storage(java, &dir, &options.features)?;
         }
         let process = Self::launch(java, &dir, port, options.heap_mb)?;
         Ok(Self { java: java.clone(), process, port, listeners, dir, options, _temporary: temporary })
@@ -165,7 +165,7 @@ impl ApacheKafka {
 }
 
 /// Prepares the data folder that `server.properties` in `dir` names.
-fn format(java: &Java, dir: &Path, features: &[String]) -> Result<()> {
+pub(crate) fn format_storage(java: &Java, dir: &Path, features: &[String]) -> Result<()> {
     let properties = dir.join("server.properties").display().to_string();
     let logging = format!("-Dlog4j2.configurationFile={}", dir.join("log4j2.properties").display());
     let mut command = Command::new("java");

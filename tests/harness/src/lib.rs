@@ -10,13 +10,15 @@ mod guarded;
 mod java;
 mod kurier;
 mod ports;
+mod trio;
 
 pub use cluster::{ApacheKafka, BrokerOptions, console_consume, console_produce};
 pub use connect::{JavaConnect, rest};
 pub use guarded::{Guarded, Usage};
 pub use java::{Java, cache_dir, compile_plugin, missing_java, skip_without_java};
 pub use kurier::{Kurier, kurier_binary, workspace_root};
-pub use ports::free_port;
+pub use ports::{free_port, quiet_port};
+pub use trio::ApacheTrio;
 
 use std::time::{Duration, Instant};
 

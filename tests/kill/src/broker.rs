@@ -6,11 +6,8 @@
 use crate::load::{Load, Plan, Progress};
 use crate::{Rng, Stop, Tally};
 use anyhow::{Context, Result};
-use kurier_harness::Guarded;
-use std::collections::hash_map::RandomState;
+use kurier_harness::{Guarded, quiet_port};
 use std::fs;
-use std::hash::BuildHasher;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -289,19 +286,4 @@ fn aims(rng: &mut Rng) -> Vec<Aim> {
         aims.push(Aim::End);
     }
     aims
-}
-
-/// A port that stays free while the broker is down. Those that the system gives out by itself do not: the producer's own attempts to connect may be given
-/// the very port, and a socket can even connect to itself.
-fn quiet_port() -> Result<u16> {
-    const LOWEST: u64 = 15_000;
-    const COUNT: u64 = 15_000;
-    let mut rng = Rng::seeded(RandomState::new().hash_one("port"));
-    for _ in 0..100 {
-        let port = u16::try_from(LOWEST + rng.below(COUNT))?;
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
-            return Ok(port);
-        }
-    }
-    anyhow::bail!("no free port between {LOWEST} and {}", LOWEST + COUNT)
 }

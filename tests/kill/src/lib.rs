@@ -2,11 +2,12 @@
 //!
 //! A run starts the real binary, lets it work, kills it without warning, starts it again and waits until everything has arrived; then it counts.
 //! [`worker`] kills `kurier standalone` between a growing file and the file its sink writes; [`broker`] kills `kurier broker` under an idempotent
-//! producer and reads back what was acknowledged. `cargo xtask kill` runs hundreds; the tests here run a few. A tally says which phases the kills
+//! producer and reads back what was acknowledged; [`cluster`] kills leaders among three Java brokers. `cargo xtask kill` runs hundreds; the tests here run a few. A tally says which phases the kills
 //! hit, so that a reader sees that the interesting moments were met. A seed repeats a run's plan; the machine's own timing differs.
 #![allow(clippy::disallowed_methods, reason = "driver: kills processes at moments of the clock")]
 
 pub mod broker;
+pub mod cluster;
 mod load;
 mod rng;
 pub mod worker;
@@ -72,6 +73,8 @@ pub struct Tally {
     pub repeated: u64,
     /// Records counted at the destinations.
     pub records: u64,
+    /// Transactions that could not be committed, were aborted and begun again, with the reason of the first.
+    pub failed_transactions: (u64, String),
 }
 
 impl Tally {
@@ -85,6 +88,7 @@ impl Tally {
             refused: Vec::new(),
             repeated: 0,
             records: 0,
+            failed_transactions: (0, String::new()),
         }
     }
 
@@ -96,6 +100,13 @@ impl Tally {
     /// Whether nothing was found.
     pub fn is_sound(&self) -> bool {
         self.violations.is_empty() && self.refused.is_empty()
+    }
+
+    fn note_failed(&mut self, transactions: u64, reason: String) {
+        if self.failed_transactions.0 == 0 {
+            self.failed_transactions.1 = reason;
+        }
+        self.failed_transactions.0 += transactions;
     }
 
     fn count(&mut self, phases: impl IntoIterator<Item = &'static str>) {
@@ -116,6 +127,10 @@ impl fmt::Display for Tally {
         }
         if self.cut_writes > 0 {
             writeln!(f, "  {:>5} × a batch was cut in two, and the next start removed the half", self.cut_writes)?;
+        }
+        if self.failed_transactions.0 > 0 {
+            let (count, reason) = &self.failed_transactions;
+            writeln!(f, "  {count:>5} × a transaction failed, was aborted and begun again, the first: {reason}")?;
         }
         for violation in &self.violations {
             writeln!(f, "  VIOLATION {violation}")?;
@@ -149,6 +164,21 @@ mod tests {
         }
         println!("{tally}");
         assert!(tally.is_sound(), "{tally}");
+    }
+
+    #[test]
+    fn killed_leaders_lose_nothing() {
+        let Some(java) = kurier_harness::skip_without_java("killed_leaders_lose_nothing") else { return };
+        for (scenario, runs) in [(cluster::Scenario::Idempotent, 2), (cluster::Scenario::Transactional, 2)] {
+            let mut tally = Tally::new(cluster::Bed::phases(scenario));
+            let mut bed =
+                cluster::Bed::start(&java, scenario, cluster::Which::Kurier, 20_000, Stop::default()).unwrap();
+            for seed in 0..runs {
+                bed.run(seed, &mut tally).unwrap();
+            }
+            println!("{tally}");
+            assert!(tally.is_sound(), "{tally}");
+        }
     }
 
     #[test]
