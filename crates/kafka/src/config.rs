@@ -2,7 +2,8 @@
 //!
 //! What each client reads is beside it ([`crate::consumer::ConsumerConfig`], [`crate::producer::ProducerConfig`], [`crate::admin::AdminConfig`]); here is
 //! how: whatever is given is held against the list in [`crate::properties`] first, so that every problem is reported at once, in Java's words, also of
-//! properties that change nothing here; what all clients share is read once; a key that nobody knows is a warning, as in Java. Refused so far: TLS.
+//! properties that change nothing here; what all clients share is read once; a key that nobody knows is a warning, as in Java. TLS and SASL are in
+//! [`crate::security`].
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
@@ -109,7 +110,7 @@ impl<'a> Keys<'a> {
     }
 
     /// The name under which the user knows a property.
-    fn written<'k>(&self, key: &'k str) -> &'k str
+    pub(crate) fn written<'k>(&self, key: &'k str) -> &'k str
     where
         'a: 'k,
     {
@@ -176,6 +177,18 @@ impl<'a> Keys<'a> {
     /// Whether no problem was found so far.
     pub(crate) fn is_sound(&self) -> bool {
         self.problems.is_empty()
+    }
+
+    /// A property that means something else when it is given and empty than when it is not given.
+    pub(crate) fn text_or_empty(&mut self, key: &'static str) -> Option<&'a str> {
+        let text = self.text(key);
+        let is_empty = || self.given.properties.get(key).is_some_and(|value| value.trim().is_empty());
+        text.or_else(|| is_empty().then_some(""))
+    }
+
+    /// Something that is wrong with more than one key.
+    pub(crate) fn problem(&mut self, problem: String) {
+        self.problems.push(problem);
     }
 
     pub(crate) fn refuse(&mut self, key: &str, value: &str, why: &str) {

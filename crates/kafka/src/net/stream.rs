@@ -66,10 +66,27 @@ pub(crate) async fn connect(
 
 /// What rustls says travels inside an IO error; whatever else there is, is one of the network.
 fn handshake_error(error: io::Error) -> ConnectError {
-    match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-        Some(inner) => ConnectError::Handshake(inner.to_string()),
+    match tls_error(&error) {
+        Some(why) => ConnectError::Handshake(why),
+        None if error.kind() == io::ErrorKind::UnexpectedEof => ConnectError::Io(io::Error::new(
+            io::ErrorKind::UnexpectedEof,
+            "the broker closed the connection during the SSL handshake; is its listener for SSL?",
+        )),
         None => ConnectError::Io(error),
     }
+}
+
+/// What TLS itself has against the other side, or the other side against us.
+pub(crate) fn tls_error(error: &io::Error) -> Option<String> {
+    let error = error.get_ref()?.downcast_ref::<rustls::Error>()?;
+    Some(match error {
+        rustls::Error::InvalidCertificate(rustls::CertificateError::Other(why)) => why.to_string(),
+        rustls::Error::InvalidMessage(_) => {
+            format!("Unsupported or unrecognized SSL message ({error}); is the broker's listener for SSL?")
+        }
+        rustls::Error::AlertReceived(alert) => format!("Received fatal alert: {alert:?}"),
+        error => error.to_string(),
+    })
 }
 
 /// Why there is no connection.

@@ -32,7 +32,9 @@ use crate::backoff::backoff;
 use crate::error::KafkaError;
 use crate::security::Security;
 use crate::security::sasl::ClientExchange;
-use crate::wire::{FrameReader, OutFrame, WireError, correlation_id, decode_response_kind, encode_request_frame};
+use crate::wire::{
+    FrameError, FrameReader, OutFrame, WireError, correlation_id, decode_response_kind, encode_request_frame,
+};
 
 /// Longest answer that is taken. Memory is used as bytes arrive, not as they are announced.
 const MAX_RESPONSE: usize = 512 << 20;
@@ -397,7 +399,21 @@ struct Waiting {
 }
 
 /// Who waits for an answer, or why nobody can any more.
-type Line = Arc<Mutex<Result<Waiting, String>>>;
+type Line = Arc<Mutex<Result<Waiting, Ended>>>;
+
+/// Why a connection ended.
+#[derive(Clone, Debug, Default)]
+struct Ended {
+    why: String,
+    /// It was TLS that ended it, by an alert for instance.
+    by_tls: bool,
+}
+
+impl From<String> for Ended {
+    fn from(why: String) -> Self {
+        Self { why, by_tls: false }
+    }
+}
 
 /// One socket.
 #[derive(Debug)]
@@ -495,7 +511,7 @@ impl Connection {
 
     fn close(&self, why: &str) {
         self.reader.abort();
-        end(&self.line, why.to_owned());
+        end(&self.line, why.to_owned().into());
         hang_up(&self.writer);
     }
 
@@ -624,7 +640,12 @@ impl Connection {
     async fn answer(&self, waiting: oneshot::Receiver<Bytes>) -> Result<Bytes, CallError> {
         waiting.await.map_err(|_| {
             let line = self.line.lock();
-            CallError::Lost(line.as_ref().err().cloned().unwrap_or_default())
+            let ended = line.as_ref().err().cloned().unwrap_or_default();
+            if ended.by_tls && self.versions.is_empty() {
+                // Under TLS 1.3 a broker looks at the client's certificate after the client believes that all is well.
+                return ConnectError::Handshake(ended.why).into();
+            }
+            CallError::Lost(ended.why)
         })
     }
 }
@@ -648,21 +669,24 @@ async fn read(
             None => frames.next().await,
             Some(limit) => match tokio::time::timeout(limit, frames.next()).await {
                 Ok(next) => next,
-                Err(_) if is_idle(&line, limit) => break "nobody used it".to_owned(),
+                Err(_) if is_idle(&line, limit) => break "nobody used it".to_owned().into(),
                 Err(_) => continue,
             },
         };
         let frame = match next {
             Ok(Some(frame)) => frame,
-            Ok(None) => break "the broker closed the connection".to_owned(),
-            Err(error) => break error.to_string(),
+            Ok(None) => break "the broker closed the connection".to_owned().into(),
+            Err(FrameError::Io(error)) if let Some(why) = stream::tls_error(&error) => {
+                break Ended { why, by_tls: true };
+            }
+            Err(error) => break error.to_string().into(),
         };
         let waiter = correlation_id(&frame).ok().and_then(|id| answered(&line, id));
         // Nobody waits any more after a time-out, which closes the connection; an unknown number is not worth more.
-        let Some(waiter) = waiter else { break "an answer that nobody waits for".to_owned() };
+        let Some(waiter) = waiter else { break "an answer that nobody waits for".to_owned().into() };
         let _ = waiter.send(frame);
     };
-    tracing::debug!(why, "a connection ended");
+    tracing::debug!(why = why.why, "a connection ended");
     end(&line, why);
     hang_up(&writer);
 }
@@ -689,7 +713,7 @@ fn answered(line: &Line, id: i32) -> Option<oneshot::Sender<Bytes>> {
 }
 
 /// Nobody waits any more. The first reason stays.
-fn end(line: &Line, why: String) {
+fn end(line: &Line, why: Ended) {
     let mut line = line.lock();
     if line.is_ok() {
         *line = Err(why);

@@ -70,10 +70,14 @@ impl Security {
     /// Reads `security.protocol` and the settings that it makes matter.
     pub(crate) fn read(keys: &mut Keys<'_>) -> Self {
         let protocol = keys.choice("security.protocol", Protocol::default(), &Protocol::NAMES);
-        if protocol.has_tls() {
-            keys.refuse("security.protocol", protocol.name(), "this client does not encrypt");
-        }
+        let given = tls::KEYS.iter().filter_map(|key| Some(((*key).to_owned(), keys.text_or_empty(key)?.to_owned())));
+        let given = given.collect();
+        let tls = protocol.has_tls().then(|| tls::ClientTls::read(&given, &|key| keys.written(key).to_owned()));
+        let tls = tls.transpose().unwrap_or_else(|problems| {
+            problems.into_iter().for_each(|problem| keys.problem(problem));
+            None
+        });
         let sasl = if protocol.has_sasl() { login::ClientSasl::read(keys) } else { None };
-        Self { protocol, tls: None, sasl }
+        Self { protocol, tls, sasl }
     }
 }
