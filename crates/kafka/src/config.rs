@@ -198,6 +198,11 @@ impl<'a> Keys<'a> {
         self.problems.push(problem);
     }
 
+    /// Notes a problem that no single key has.
+    pub(crate) fn complain(&mut self, problem: String) {
+        self.problems.push(problem);
+    }
+
     pub(crate) fn number<T: FromStr + PartialOrd + std::fmt::Display + Copy>(
         &mut self,
         key: &'static str,

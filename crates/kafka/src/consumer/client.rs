@@ -69,6 +69,11 @@ impl Consumer {
         self.shared.with(|core, now, effects| core.ack_revoked(now, effects));
     }
 
+    /// Makes the group rebalance; only a classic group does (Java's `enforceRebalance`). The reason is for the broker's log.
+    pub fn enforce_rebalance(&self, reason: &str) {
+        self.shared.with(|core, now, effects| core.enforce_rebalance(now, reason, effects));
+    }
+
     /// Commits offsets, in the name of the generation that holds now.
     pub async fn commit(&self, offsets: Offsets) -> Result<(), ConsumerError> {
         self.shared.call(Call::Commit(offsets), self.api_timeout).await.map(|_| ())

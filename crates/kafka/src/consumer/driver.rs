@@ -1,7 +1,7 @@
 //! The consumer's rim: its core with the calls that wait for an outcome.
 //!
 //! Heartbeats, fetches and rebalances go on in the driver's task whatever the application does; [`crate::net`] has that task.
-#![expect(clippy::disallowed_methods, reason = "driver: reads the clock")]
+#![expect(clippy::disallowed_methods, reason = "driver: reads the clock, chooses member ids")]
 
 use std::collections::HashMap;
 use std::ops::ControlFlow;
@@ -10,6 +10,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use kafka_protocol::messages::ResponseKind;
 use tokio::sync::oneshot;
+use uuid::Uuid;
 
 use super::core::{Call, CallId, ConsumerCore, Effect, Input, Outcome};
 use super::{ConsumerError, Polled, Settings};
@@ -71,6 +72,9 @@ impl Shared {
     pub(super) fn start(mut settings: Settings, transport: Arc<dyn Transport>) -> Self {
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         settings.wall_origin_ms = i64::try_from(wall.as_millis()).unwrap_or(i64::MAX);
+        if let Some(own) = settings.epochs.as_mut().filter(|own| own.member_id.is_empty()) {
+            own.member_id = Uuid::new_v4().to_string();
+        }
         let core = Consuming { core: ConsumerCore::new(settings), calls: HashMap::new(), next_call: 0 };
         Self(Driver::start(core, transport))
     }

@@ -7,12 +7,14 @@ use std::time::Duration;
 use super::assignor::Assignor;
 use super::{ConsumerError, Isolation, OffsetReset, Settings};
 use crate::config::{Given, Keys, Remarks};
-use crate::group::GroupConfig;
+use crate::group::{EpochConfig, GroupConfig};
 use crate::net::NetSettings;
 use crate::properties::Client;
 
 /// The protocol type of consumers' groups.
 const PROTOCOL_TYPE: &str = "consumer";
+/// Longest static id.
+const MAX_INSTANCE_ID: usize = 249;
 
 /// A consumer's configuration, parsed.
 #[derive(Clone, Debug)]
@@ -53,6 +55,7 @@ impl ConsumerConfig {
             exclude_internal_topics: keys.flag("exclude.internal.topics", defaults.exclude_internal_topics),
             assignors: assignors(&mut keys),
             client_rack: keys.text("client.rack").unwrap_or_default().to_owned(),
+            epochs: None,
             group: None,
             ..defaults
         };
@@ -68,9 +71,9 @@ impl ConsumerConfig {
             retry_backoff_max: settings.retry_backoff_max,
         };
         settings.group = (!group.group_id.is_empty()).then_some(group);
-        let protocol = keys.text("group.protocol").unwrap_or("classic");
-        if !protocol.eq_ignore_ascii_case("classic") {
-            keys.refuse("group.protocol", protocol, "this client speaks the classic protocol only");
+        settings.epochs = epochs(&mut keys, &settings.client_rack);
+        if let Some(group) = &settings.group {
+            check_group(&mut keys, group, settings.epochs.is_none());
         }
         let (net, remarks) = keys.finish().map_err(ConsumerError::Config)?;
         Ok(Self { settings, net, remarks })
@@ -84,6 +87,44 @@ fn offset_reset(keys: &mut Keys<'_>) -> OffsetReset {
         keys.refuse(key, text, &why);
         OffsetReset::default()
     })
+}
+
+/// With `group.protocol=consumer` (KIP-848), what a member is told about itself. Keys of the other protocol are refused, as in Java.
+fn epochs(keys: &mut Keys<'_>, rack: &str) -> Option<EpochConfig> {
+    let is_classic = keys.choice("group.protocol", true, &[("consumer", false), ("classic", true)]);
+    let assignor = keys.text("group.remote.assignor");
+    let (protocol, foreign): (_, &[&'static str]) = if is_classic {
+        ("CLASSIC", &["group.remote.assignor"])
+    } else {
+        ("CONSUMER", &["partition.assignment.strategy", "heartbeat.interval.ms", "session.timeout.ms"])
+    };
+    let given: Vec<&str> = foreign.iter().copied().filter(|key| keys.text(key).is_some()).collect();
+    if !given.is_empty() {
+        keys.complain(format!("{} cannot be set when group.protocol={protocol}", given.join(", ")));
+    }
+    (!is_classic).then(|| EpochConfig {
+        member_id: String::new(),
+        rack: Some(rack.to_owned()).filter(|rack| !rack.is_empty()),
+        assignor: assignor.map(str::to_owned),
+    })
+}
+
+/// What Java refuses when it makes a member.
+fn check_group(keys: &mut Keys<'_>, group: &GroupConfig, is_classic: bool) {
+    if is_classic && group.heartbeat_interval >= group.session_timeout {
+        keys.complain("Heartbeat must be set lower than the session timeout".to_owned());
+    }
+    let Some(id) = &group.instance_id else { return };
+    let problem = if id == "." || id == ".." {
+        format!("it cannot be '{id}'")
+    } else if id.len() > MAX_INSTANCE_ID {
+        format!("'{id}' is longer than {MAX_INSTANCE_ID} characters")
+    } else if !id.chars().all(|letter| letter.is_ascii_alphanumeric() || "._-".contains(letter)) {
+        format!("'{id}' contains one or more characters other than ASCII alphanumerics, '.', '_' and '-'")
+    } else {
+        return;
+    };
+    keys.complain(format!("Group instance id is invalid: {problem}"));
 }
 
 fn assignors(keys: &mut Keys<'_>) -> Vec<Assignor> {
@@ -169,5 +210,38 @@ mod tests {
             Invalid value many for configuration max.poll.records: Not a number of type INT
             Invalid value nowhere for configuration bootstrap.servers: expected host:port"#]]
         .assert_eq(&error.unwrap_err().to_string());
+    }
+
+    #[test]
+    fn each_protocol_has_its_own_keys() {
+        let consumer = [("group.id", "g"), ("group.protocol", "CONSUMER"), ("group.remote.assignor", "range")];
+        let epochs = parse(&consumer).unwrap().settings.epochs.unwrap();
+        assert_eq!((epochs.assignor.as_deref(), epochs.rack), (Some("range"), None));
+        assert!(parse(&[("group.protocol", "classic")]).unwrap().settings.epochs.is_none());
+        let cases: [(&[(&str, &str)], &str); 5] = [
+            (
+                &[("group.protocol", "consumer"), ("session.timeout.ms", "5"), ("heartbeat.interval.ms", "1")],
+                "heartbeat.interval.ms, session.timeout.ms cannot be set when group.protocol=CONSUMER",
+            ),
+            (
+                &[("group.remote.assignor", "uniform")],
+                "group.remote.assignor cannot be set when group.protocol=CLASSIC",
+            ),
+            (
+                &[("group.protocol", "x")],
+                "Invalid value x for configuration group.protocol: String must be one of (case insensitive): CONSUMER, CLASSIC",
+            ),
+            (
+                &[("group.id", "g"), ("heartbeat.interval.ms", "50000")],
+                "Heartbeat must be set lower than the session timeout",
+            ),
+            (
+                &[("group.id", "g"), ("group.instance.id", "a b")],
+                "Group instance id is invalid: 'a b' contains one or more characters other than ASCII alphanumerics, '.', '_' and '-'",
+            ),
+        ];
+        for (properties, expected) in cases {
+            assert_eq!(parse(properties).unwrap_err().to_string(), expected, "{properties:?}");
+        }
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::assignor::Assignor;
 use super::{Isolation, OffsetReset};
-use crate::group::GroupConfig;
+use crate::group::{EpochConfig, GroupConfig};
 
 /// Settings of a consumer, parsed. The keys are those of Java's `ConsumerConfig`.
 #[derive(Clone, Debug)]
@@ -45,6 +45,8 @@ pub struct Settings {
     pub client_rack: String,
     /// Milliseconds since 1970 when the core's time was zero, for `auto.offset.reset=by_duration`.
     pub wall_origin_ms: i64,
+    /// With `group.protocol=consumer` (KIP-848), what this member is told beside the group's settings.
+    pub epochs: Option<EpochConfig>,
     /// The group, if there is a `group.id`.
     pub group: Option<GroupConfig>,
 }
@@ -70,6 +72,7 @@ impl Default for Settings {
             assignors: vec![Assignor::Range, Assignor::CooperativeSticky],
             client_rack: String::new(),
             wall_origin_ms: 0,
+            epochs: None,
             group: None,
         }
     }

@@ -70,6 +70,9 @@ pub enum Subscription {
     /// Every topic whose name the predicate takes, also those created later. A predicate and not a text, because the dialect of the regular
     /// expression is the caller's matter (Connect's `topics.regex` is Java's).
     Matching(TopicFilter),
+    /// Every topic whose name the coordinator finds to match this regular expression (RE2J), with `group.protocol=consumer` only: Java's
+    /// `SubscriptionPattern`.
+    Pattern(String),
 }
 
 /// Says whether a topic is wanted.
@@ -80,6 +83,7 @@ impl fmt::Debug for Subscription {
         match self {
             Self::Topics(topics) => f.debug_tuple("Topics").field(topics).finish(),
             Self::Matching(_) => f.write_str("Matching(..)"),
+            Self::Pattern(pattern) => f.debug_tuple("Pattern").field(pattern).finish(),
         }
     }
 }

@@ -148,6 +148,11 @@ impl GroupMember {
         self.phase == Phase::Preparing
     }
 
+    /// Whether a round is under way that this member has got ready for: what it asks for in the name of its old generation comes too late.
+    pub fn is_joining(&self) -> bool {
+        matches!(self.phase, Phase::Joining | Phase::Assigning | Phase::Syncing)
+    }
+
     /// When `step` has something to do though nothing happens.
     pub fn next_deadline(&self) -> Option<Duration> {
         let mut next: Option<Duration> = None;
@@ -177,7 +182,8 @@ impl GroupMember {
     /// Takes one input and appends what is to be done.
     pub fn step(&mut self, now: Duration, input: Input, effects: &mut Vec<Effect>) {
         match input {
-            Input::Tick => {}
+            // The consumer protocol's.
+            Input::Tick | Input::Wanted(_) | Input::Owned(_) => {}
             Input::NeedCoordinator => self.coordinator_wanted = true,
             Input::Subscribe => {
                 if matches!(self.phase, Phase::Out | Phase::Failed) {

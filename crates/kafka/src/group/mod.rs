@@ -1,4 +1,4 @@
-//! Membership in a classic group of any protocol type: a consumer's, or Connect's.
+//! Membership in a group: in a classic one of any protocol type, a consumer's or Connect's, or in one of the consumer protocol (KIP-848, `epochs`).
 //!
 //! [`GroupMember`] is pure: time and answers come in, requests and events go out. It finds the coordinator, joins, synchronises, sends heartbeats,
 //! notices that it was fenced, and leaves. What the members of the group agree on is bytes to it: whoever uses it writes the metadata of each
@@ -13,12 +13,15 @@
 
 mod answers;
 pub(crate) mod coordinator;
+mod epochs;
+mod finder;
 mod member;
 mod metadata;
 mod requests;
 mod types;
 
 pub use coordinator::Coordinator;
+pub use epochs::{EpochConfig, EpochMember, OwnedPartitions, Wanted};
 pub use member::GroupMember;
 pub use metadata::GroupMetadata;
 pub use types::{

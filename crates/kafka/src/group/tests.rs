@@ -368,6 +368,7 @@ impl World {
                 process.lost_seen += 1;
             }
             Effect::Left | Effect::Leading(_) | Effect::Coordinator(_) => {}
+            Effect::Target(_) | Effect::Refused(_) => panic!("of another protocol"),
             Effect::Failed(error) => panic!("{error}"),
         }
     }
@@ -500,6 +501,7 @@ fn names(effects: &[Effect]) -> Vec<String> {
             Effect::Prepare => "prepare".into(),
             Effect::Assign(_) => "assign".into(),
             Effect::Leading(_) => "lead".into(),
+            Effect::Target(_) | Effect::Refused(_) => panic!("of another protocol"),
             Effect::Joined(_) => "joined".into(),
             Effect::Lost => "lost".into(),
             Effect::Left => "left".into(),

@@ -7,6 +7,7 @@ use kafka_protocol::ResponseError;
 use kafka_protocol::messages::{RequestKind, ResponseKind};
 
 use super::Coordinator;
+use super::epochs::{OwnedPartitions, Wanted};
 
 /// What a member is told about itself once.
 #[derive(Clone, Debug)]
@@ -85,6 +86,10 @@ pub enum Input {
         /// Assignment by member id.
         assignments: Vec<(String, Bytes)>,
     },
+    /// What this member of the consumer protocol wants to read.
+    Wanted(Wanted),
+    /// What this member of the consumer protocol owns, now that it has followed [`Effect::Target`].
+    Owned(OwnedPartitions),
     /// The application took work and will be back for more: its time runs.
     Busy,
     /// The application is back, or waits for work.
@@ -140,6 +145,11 @@ pub enum Effect {
     Leading(AssignmentRequest),
     /// This member has an assignment.
     Joined(Membership),
+    /// What the coordinator of the consumer protocol wants this member to own: give up what is not in it, take the rest, and say so with
+    /// [`Input::Owned`].
+    Target(OwnedPartitions),
+    /// The coordinator refused something that may be allowed later; membership is tried on.
+    Refused(ResponseError),
     /// The group went on without this member: what it was assigned may already be another's. [`Effect::Prepare`] follows when it can join.
     Lost,
     /// Membership ended as asked.

@@ -48,7 +48,7 @@ macro_rules! api_keys {
 pub(super) fn api_key(request: &RequestKind) -> Option<ApiKey> {
     api_keys!(request;
         ApiVersions, Metadata, Fetch, ListOffsets, OffsetFetch, OffsetCommit, FindCoordinator, JoinGroup, SyncGroup, Heartbeat, LeaveGroup,
-        Produce, InitProducerId, AddPartitionsToTxn, AddOffsetsToTxn, TxnOffsetCommit, EndTxn, CreateTopics, DeleteTopics, CreatePartitions,
+        ConsumerGroupHeartbeat, Produce, InitProducerId, AddPartitionsToTxn, AddOffsetsToTxn, TxnOffsetCommit, EndTxn, CreateTopics, DeleteTopics, CreatePartitions,
         DescribeConfigs, IncrementalAlterConfigs, DeleteRecords, DescribeCluster, DescribeGroups, ListGroups, DeleteGroups, OffsetDelete,
         DescribeAcls, CreateAcls, DeleteAcls, ConsumerGroupDescribe, DescribeProducers, DescribeTransactions, ListTransactions,
         WriteTxnMarkers, DescribeLogDirs, UpdateFeatures, DescribeQuorum, ListConfigResources, DescribeUserScramCredentials,

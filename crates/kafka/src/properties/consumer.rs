@@ -21,8 +21,8 @@ pub(super) const KEYS: &[Property] = table! {
     "fetch.min.bytes" Int "1" High AtLeast(0) => Supported "";
     "group.id" Text NULL High Any => Supported "";
     "group.instance.id" Text NULL Medium NonEmpty => Supported "";
-    "group.protocol" Text "classic" High OneOfAnyCase(&["CONSUMER", "CLASSIC"]) => Supported "`classic`; `consumer` (KIP-848) is refused";
-    "group.remote.assignor" Text NULL Medium Any => Ignored "it belongs to `group.protocol=consumer`";
+    "group.protocol" Text "classic" High OneOfAnyCase(&["CONSUMER", "CLASSIC"]) => Supported "";
+    "group.remote.assignor" Text NULL Medium Any => Supported "with `group.protocol=consumer`";
     "heartbeat.interval.ms" Int "3000" High Any => Supported "";
     "interceptor.classes" List "" Low Distinct => Refused "interceptors are Java classes and may change records; those that only observe (names ending in `MonitoringProducerInterceptor`, `MonitoringConsumerInterceptor`, `TracingProducerInterceptor`, `TracingConsumerInterceptor`) are left out with a warning";
     "internal.throw.on.fetch.stable.offset.unsupported" Boolean "false" Low Any => Ignored "internal to Java";

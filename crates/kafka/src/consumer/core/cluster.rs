@@ -38,6 +38,7 @@ pub(super) struct Cluster {
     pub(super) counts: BTreeMap<String, i32>,
     /// By topic and partition, the racks of the replicas; empty where brokers have none.
     racks: BTreeMap<String, Vec<BTreeSet<Arc<str>>>>,
+    ids: BTreeMap<String, Uuid>,
     internal: BTreeSet<String>,
     /// Topics that were asked for and do not exist.
     missing: BTreeSet<String>,
@@ -58,6 +59,7 @@ impl Cluster {
             leaders: BTreeMap::new(),
             counts: BTreeMap::new(),
             racks: BTreeMap::new(),
+            ids: BTreeMap::new(),
             internal: BTreeSet::new(),
             missing: BTreeSet::new(),
             knows_all: false,
@@ -104,6 +106,11 @@ impl Cluster {
     pub(super) fn layout(&self, topic: &str) -> Option<TopicLayout> {
         let partitions = *self.counts.get(topic)?;
         Some(TopicLayout { partitions, racks: self.racks.get(topic).cloned().unwrap_or_default() })
+    }
+
+    /// The ids of the topics that are known.
+    pub(super) fn topic_ids(&self) -> impl Iterator<Item = (&String, Uuid)> {
+        self.ids.iter().map(|(topic, id)| (topic, *id))
     }
 
     /// Whether it is known if and how the topic exists.
@@ -166,6 +173,7 @@ impl Cluster {
         let before = if all {
             self.counts.clear();
             self.racks.clear();
+            self.ids.clear();
             self.internal.clear();
             self.missing.clear();
             self.knows_all = true;
@@ -183,6 +191,7 @@ impl Cluster {
             let name: Arc<str> = name.as_str().into();
             self.counts.remove(&*name);
             self.racks.remove(&*name);
+            self.ids.remove(&*name);
             self.missing.remove(&*name);
             if topic.error_code != 0 {
                 incomplete = true;
@@ -192,6 +201,9 @@ impl Cluster {
                 self.internal.insert(name.to_string());
             }
             self.counts.insert(name.to_string(), i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX));
+            if !topic.topic_id.is_nil() {
+                self.ids.insert(name.to_string(), topic.topic_id);
+            }
             if !racks.is_empty() {
                 self.racks.insert(name.to_string(), racks_of(topic, &racks));
             }

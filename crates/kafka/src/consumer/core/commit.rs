@@ -27,6 +27,8 @@ pub(super) struct CommitCall {
     offsets: Offsets,
     generation: i32,
     member_id: String,
+    /// How often this member's partitions had been lost when it was asked for.
+    losses: u64,
     in_flight: bool,
     failures: u32,
     pub(super) retry_at: Duration,
@@ -72,7 +74,11 @@ impl ConsumerCore {
             return effects.push(Effect::Done { call, outcome: Err(ConsumerError::NoGroup) });
         };
         let (generation, member_id) = group.member.identity();
-        if generation < 0 && matches!(self.mode, Mode::Subscribed(_)) {
+        let is_subscribed = matches!(self.mode, Mode::Subscribed(_));
+        if is_subscribed && group.member.is_joining() {
+            return effects.push(Effect::Done { call, outcome: Err(ConsumerError::RebalanceInProgress) });
+        }
+        if generation < 0 && is_subscribed {
             return effects.push(Effect::Done { call, outcome: Err(ConsumerError::CommitFailed) });
         }
         if offsets.is_empty() {
@@ -80,8 +86,18 @@ impl ConsumerCore {
         }
         let member_id = if generation < 0 { String::new() } else { member_id.to_owned() };
         let retry_at = Duration::ZERO;
-        let commit =
-            CommitCall { offsets, generation, member_id, in_flight: false, failures: 0, retry_at, deadline, timeout };
+        let losses = group.losses;
+        let commit = CommitCall {
+            offsets,
+            generation,
+            member_id,
+            losses,
+            in_flight: false,
+            failures: 0,
+            retry_at,
+            deadline,
+            timeout,
+        };
         self.commits.insert(call, commit);
     }
 
@@ -164,6 +180,18 @@ impl ConsumerCore {
             return effects.push(Effect::Done { call, outcome: Ok(Outcome::Done) });
         };
         match error {
+            // The epoch has moved on since, and says nothing about who owns the partitions: as long as none was lost, the newer one commits.
+            ResponseError::StaleMemberEpoch
+                if self.group.as_ref().is_some_and(|group| {
+                    group.losses == commit.losses && group.member.identity().0 >= commit.generation
+                }) =>
+            {
+                let epoch = self.group.as_ref().map_or(commit.generation, |group| group.member.identity().0);
+                commit.retry_at = now + super::lookup::backoff(&self.settings, commit.failures);
+                commit.failures = commit.failures.saturating_add(1);
+                commit.generation = epoch;
+                return;
+            }
             ResponseError::NetworkException
             | ResponseError::NotCoordinator
             | ResponseError::CoordinatorNotAvailable
@@ -185,7 +213,10 @@ impl ConsumerCore {
         self.commits.remove(&call);
         let outcome = match error {
             ResponseError::RebalanceInProgress => ConsumerError::RebalanceInProgress,
-            ResponseError::UnknownMemberId | ResponseError::IllegalGeneration => ConsumerError::CommitFailed,
+            ResponseError::UnknownMemberId
+            | ResponseError::IllegalGeneration
+            | ResponseError::StaleMemberEpoch
+            | ResponseError::FencedMemberEpoch => ConsumerError::CommitFailed,
             ResponseError::GroupAuthorizationFailed => ConsumerError::GroupAuthorization(self.group_id().to_string()),
             ResponseError::TopicAuthorizationFailed => ConsumerError::TopicAuthorization(vec![place]),
             ResponseError::FencedInstanceId => {
@@ -250,7 +281,13 @@ impl ConsumerCore {
             }
             topics.last_mut().expect("one was pushed").partition_indexes.push(partition.partition);
         }
-        let group = OffsetFetchRequestGroup::default().with_group_id(self.group_id()).with_topics(Some(topics));
+        let mut group = OffsetFetchRequestGroup::default().with_group_id(self.group_id()).with_topics(Some(topics));
+        if let Some(member) = self.group.as_ref().map(|group| &group.member).filter(|member| !member.is_classic())
+            && let (epoch @ 1.., member_id) = member.identity()
+        {
+            let member_id = StrBytes::from_string(member_id.to_owned());
+            group = group.with_member_id(Some(member_id)).with_member_epoch(epoch);
+        }
         let request = OffsetFetchRequest::default()
             .with_groups(vec![group])
             .with_require_stable(self.settings.isolation == Isolation::ReadCommitted);
@@ -278,7 +315,10 @@ impl ConsumerCore {
             Err(error) => {
                 self.committed_again(now);
                 match error {
-                    ResponseError::CoordinatorLoadInProgress => {}
+                    // The next heartbeat says more of this member.
+                    ResponseError::CoordinatorLoadInProgress
+                    | ResponseError::StaleMemberEpoch
+                    | ResponseError::UnknownMemberId => {}
                     error if error.is_retriable() => {
                         self.member_step(now, MemberInput::CoordinatorLost { node }, effects);
                     }

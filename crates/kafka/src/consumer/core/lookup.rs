@@ -82,7 +82,7 @@ impl ConsumerCore {
         let mut topics: BTreeSet<String> =
             self.partitions.keys().map(|partition| partition.topic.to_string()).collect();
         match &self.mode {
-            Mode::Subscribed(Subscription::Matching(_)) => return None,
+            Mode::Subscribed(Subscription::Matching(_) | Subscription::Pattern(_)) => return None,
             Mode::Subscribed(Subscription::Topics(wanted)) => topics.extend(wanted.iter().cloned()),
             Mode::Idle | Mode::Assigned => {}
         }

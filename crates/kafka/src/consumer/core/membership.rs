@@ -6,26 +6,30 @@
 //! tomorrow.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
+use uuid::Uuid;
+
+use super::member::Member;
 use super::{ConsumerCore, Effect, Mode, Pending, Target};
 use crate::consumer::assignor::{Subscriber, Told, TopicLayout, decode_assignment, encode_assignment};
 use crate::consumer::{Assignor, ConsumerError, RebalanceEvent, Subscription, TopicPartition};
 use crate::group::{
-    AssignmentRequest, Effect as MemberEffect, GroupError, GroupMember, Input as MemberInput, Membership, Protocol,
+    AssignmentRequest, Effect as MemberEffect, GroupError, Input as MemberInput, Membership, OwnedPartitions, Protocol,
     Target as MemberTarget,
 };
 
 /// A place in a group, or the wish for one.
 #[derive(Debug)]
 pub(super) struct Group {
-    pub(super) member: GroupMember,
+    pub(super) member: Member,
     /// What this member told the group it wants to read.
     told: BTreeSet<String>,
     /// Topics of the assignment that this member did not know of yet: the leader's metadata were younger.
     news: BTreeSet<String>,
     /// What is to be given up; the application has not answered yet.
-    revoking: Option<Revocation>,
+    pub(super) revoking: Option<Revocation>,
     /// Joining waits for the names of all topics.
     preparing: bool,
     /// The leader's task that waits for metadata.
@@ -34,13 +38,19 @@ pub(super) struct Group {
     shared: Option<BTreeMap<String, Option<TopicLayout>>>,
     /// What this member was assigned last, and in which generation.
     last: Option<(BTreeSet<TopicPartition>, i32)>,
+    /// What the coordinator of the consumer protocol wants this member to own.
+    pub(super) target: Option<OwnedPartitions>,
+    /// The ids of the topics of what it owns or is about to.
+    pub(super) ids: BTreeMap<Arc<str>, Uuid>,
+    /// How often what it owned was lost: a commit from before speaks for partitions of others.
+    pub(super) losses: u64,
     /// This static member was replaced by another process; it must not fight for its place.
     fenced: Option<GroupError>,
 }
 
 /// Partitions that the application is to give up.
 #[derive(Debug)]
-struct Revocation {
+pub(super) struct Revocation {
     partitions: BTreeSet<TopicPartition>,
     /// Whether the application has been told.
     is_told: bool,
@@ -49,7 +59,7 @@ struct Revocation {
 }
 
 impl Group {
-    pub(super) fn new(member: GroupMember) -> Self {
+    pub(super) fn new(member: Member) -> Self {
         Self {
             member,
             told: BTreeSet::new(),
@@ -59,6 +69,9 @@ impl Group {
             assigning: None,
             shared: None,
             last: None,
+            target: None,
+            ids: BTreeMap::new(),
+            losses: 0,
             fenced: None,
         }
     }
@@ -74,6 +87,9 @@ impl Group {
         self.preparing = false;
         self.assigning = None;
         self.shared = None;
+        self.target = None;
+        self.ids.clear();
+        self.losses += 1;
     }
 
     /// The application has been given all events.
@@ -98,6 +114,10 @@ impl ConsumerCore {
             let kept = self.partitions.keys().filter(|partition| !revocation.partitions.contains(partition));
             self.read(now, kept.cloned().collect());
             match revocation.then {
+                _ if !self.is_classic() => {
+                    self.reconcile(now, effects);
+                    self.tell_owned(now, effects);
+                }
                 None => self.prepared(now, effects),
                 Some(assigned) => {
                     self.take_assignment(now, assigned, effects);
@@ -121,6 +141,10 @@ impl ConsumerCore {
         self.advance(now, effects);
     }
 
+    fn is_classic(&self) -> bool {
+        self.group.as_ref().is_none_or(|group| group.member.is_classic())
+    }
+
     /// Whether this member keeps what it has while the group rebalances.
     fn is_cooperative(&self) -> bool {
         self.settings.assignors.iter().all(|assignor| assignor.is_cooperative())
@@ -139,7 +163,14 @@ impl ConsumerCore {
             }
             return;
         }
-        if !group.member.is_member() {
+        let is_member = group.member.is_member();
+        if !group.member.is_classic() {
+            if self.tell_wanted(now, effects) && !is_member {
+                self.member_step(now, MemberInput::Subscribe, effects);
+            }
+            return;
+        }
+        if !is_member {
             return self.member_step(now, MemberInput::Subscribe, effects);
         }
         // The subscription changed.
@@ -161,12 +192,14 @@ impl ConsumerCore {
         match &self.mode {
             Mode::Subscribed(Subscription::Topics(topics)) => topics.iter().any(|wanted| wanted == topic),
             Mode::Subscribed(Subscription::Matching(filter)) => filter(topic),
+            // The coordinator decides.
+            Mode::Subscribed(Subscription::Pattern(_)) => true,
             Mode::Idle | Mode::Assigned => false,
         }
     }
 
     /// The names of the topics that are subscribed to; `None` while a filter has not seen all names.
-    fn wanted_topics(&self) -> Option<BTreeSet<String>> {
+    pub(super) fn wanted_topics(&self) -> Option<BTreeSet<String>> {
         match &self.mode {
             Mode::Subscribed(Subscription::Topics(topics)) => Some(topics.iter().cloned().collect()),
             Mode::Subscribed(Subscription::Matching(filter)) if self.cluster.knows_all() => {
@@ -201,6 +234,11 @@ impl ConsumerCore {
                     self.watch_topics(now, &request);
                 }
                 MemberEffect::Joined(membership) => self.joined(now, &membership, effects),
+                MemberEffect::Target(target) => self.follow(now, target, effects),
+                MemberEffect::Refused(error) => {
+                    let what = "a heartbeat to the coordinator of the group".to_owned();
+                    self.fail(ConsumerError::Refused { what, error }, effects);
+                }
                 MemberEffect::Lost => self.lost(now, effects),
                 MemberEffect::Left => {
                     if self.closing.is_some() {
@@ -232,7 +270,7 @@ impl ConsumerCore {
         self.revoke(leaving, None, effects);
     }
 
-    fn revoke(
+    pub(super) fn revoke(
         &mut self,
         partitions: BTreeSet<TopicPartition>,
         then: Option<BTreeSet<TopicPartition>>,
@@ -364,7 +402,12 @@ impl ConsumerCore {
         }
     }
 
-    fn take_assignment(&mut self, now: Duration, assigned: BTreeSet<TopicPartition>, effects: &mut Vec<Effect>) {
+    pub(super) fn take_assignment(
+        &mut self,
+        now: Duration,
+        assigned: BTreeSet<TopicPartition>,
+        effects: &mut Vec<Effect>,
+    ) {
         let added = assigned.iter().filter(|partition| !self.partitions.contains_key(partition)).cloned().collect();
         self.read(now, assigned);
         self.events.push_back(RebalanceEvent::Assigned(added));
@@ -381,6 +424,9 @@ impl ConsumerCore {
         let Some(group) = &mut self.group else { return };
         group.shared = None;
         group.assigning = None;
+        group.target = None;
+        group.ids.clear();
+        group.losses += 1;
         let revocation = group.revoking.take();
         let was_revoking = revocation.is_some();
         match revocation {
@@ -412,6 +458,10 @@ impl ConsumerCore {
     /// Metadata arrived.
     pub(super) fn metadata_changed(&mut self, now: Duration, effects: &mut Vec<Effect>) {
         let Some(group) = &mut self.group else { return };
+        if !group.member.is_classic() {
+            self.join(now, effects);
+            return self.reconcile(now, effects);
+        }
         let news = std::mem::take(&mut group.news);
         group.told.extend(news);
         if group.preparing {
@@ -427,7 +477,7 @@ impl ConsumerCore {
     /// Joins again when the topics are not what they were when the partitions were shared out.
     fn check_topics(&mut self, now: Duration, effects: &mut Vec<Effect>) {
         let Some(group) = &self.group else { return };
-        if !group.member.is_stable() {
+        if !group.member.is_stable() || !group.member.is_classic() {
             return;
         }
         let changed =

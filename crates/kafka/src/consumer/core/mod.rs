@@ -15,8 +15,10 @@ mod cluster;
 mod commit;
 mod fetching;
 mod lookup;
+mod member;
 mod membership;
 mod partition;
+mod reconcile;
 mod session;
 #[cfg(test)]
 mod tests;
@@ -31,6 +33,7 @@ use kafka_protocol::messages::{RequestKind, ResponseKind};
 use self::cluster::Cluster;
 use self::commit::{CommitCall, CommittedCall};
 use self::lookup::Lookups;
+use self::member::Member;
 use self::membership::Group;
 use self::partition::{Partition, Position};
 use super::{
@@ -40,7 +43,7 @@ use super::{
 use crate::batch::Scratch;
 pub use crate::net::{Broker, Target};
 
-use crate::group::{GroupMember, Input as MemberInput, RequestId, Unanswered};
+use crate::group::{Input as MemberInput, RequestId, Unanswered};
 
 /// Bytes fetched ahead of the application beyond which no further fetch is sent.
 pub const PREFETCH_BYTES: usize = 16 << 20;
@@ -190,7 +193,7 @@ pub struct ConsumerCore {
 impl ConsumerCore {
     /// Reads nothing yet.
     pub fn new(settings: Settings) -> Self {
-        let group = settings.group.clone().map(|config| Group::new(GroupMember::new(config)));
+        let group = Member::new(&settings).map(Group::new);
         let cluster = Cluster::new(&settings);
         Self {
             settings,
@@ -252,8 +255,10 @@ impl ConsumerCore {
         subscription: Subscription,
         effects: &mut Vec<Effect>,
     ) -> Result<(), ConsumerError> {
-        if self.group.is_none() {
-            return Err(ConsumerError::NoGroup);
+        let Some(group) = &self.group else { return Err(ConsumerError::NoGroup) };
+        if matches!(subscription, Subscription::Pattern(_)) && group.member.is_classic() {
+            let problem = "Subscribe to RE2/J regex is not supported when using the CLASSIC protocol defined in config group.protocol";
+            return Err(ConsumerError::Config(problem.to_owned()));
         }
         if !matches!(self.mode, Mode::Subscribed(_)) {
             self.read(now, BTreeSet::new());
@@ -402,17 +407,18 @@ impl ConsumerCore {
         self.join(now, effects);
         self.member_step(now, MemberInput::Idle, effects);
         self.advance(now, effects);
-        while let Some(error) = self.errors.pop_front() {
-            if let Some(error) = self.still_true(error) {
-                return Err(error);
-            }
-        }
+        // First, because what follows may be an error that every poll repeats.
         if !self.events.is_empty() {
             let events = self.events.drain(..).collect();
             if let Some(group) = &mut self.group {
                 group.events_told();
             }
             return Ok(Some(Polled { events, batches: Vec::new() }));
+        }
+        while let Some(error) = self.errors.pop_front() {
+            if let Some(error) = self.still_true(error) {
+                return Err(error);
+            }
         }
         let batches = self.take_batches()?;
         if batches.is_empty() {

@@ -1,0 +1,332 @@
+//! Groups on Apache Kafka, shared with Java's consumers, in both protocols. Skips, saying so, where there is no JDK or Maven.
+#![expect(clippy::disallowed_methods, reason = "driver: tests read the clock and start tasks")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use kurier_harness::{ApacheKafka, BrokerOptions, Guarded, Java, skip_without_java, workspace_root};
+use kurier_kafka::batch::Scratch;
+use kurier_kafka::consumer::{Consumer, ConsumerConfig, ConsumerError, RebalanceEvent, Subscription, TopicPartition};
+use kurier_kafka::group::GroupError;
+
+const PATIENCE: Duration = Duration::from_secs(60);
+const COOPERATIVE: (&str, &str) =
+    ("partition.assignment.strategy", "org.apache.kafka.clients.consumer.CooperativeStickyAssignor");
+const EPOCHS: (&str, &str) = ("group.protocol", "consumer");
+const QUICK: (&str, &str) = ("heartbeat.interval.ms", "300");
+
+/// A member of a group, with what happened to it.
+struct Crew {
+    consumer: Consumer,
+    events: Vec<RebalanceEvent>,
+    values: Vec<String>,
+    errors: Vec<ConsumerError>,
+}
+
+impl Crew {
+    fn new(broker: &str, group: &str, properties: &[(&str, &str)], subscription: Subscription) -> Self {
+        let mut all = BTreeMap::from([
+            ("bootstrap.servers".to_owned(), broker.to_owned()),
+            ("group.id".to_owned(), group.to_owned()),
+            ("auto.offset.reset".to_owned(), "earliest".to_owned()),
+            ("metadata.max.age.ms".to_owned(), "500".to_owned()),
+        ]);
+        all.extend(properties.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())));
+        let consumer = Consumer::new(ConsumerConfig::parse(&all).unwrap());
+        consumer.subscribe(subscription).unwrap();
+        Self { consumer, events: Vec::new(), values: Vec::new(), errors: Vec::new() }
+    }
+
+    async fn poll(&mut self) {
+        let polled = match self.consumer.poll(Instant::now() + Duration::from_millis(100)).await {
+            Ok(polled) => polled,
+            Err(error) => return self.errors.push(error),
+        };
+        let mut scratch = Scratch::default();
+        for batch in &polled.batches {
+            for record in &batch.open(&mut scratch).unwrap() {
+                self.values.push(String::from_utf8(record.unwrap().value.unwrap_or_default().to_vec()).unwrap());
+            }
+        }
+        for event in polled.events {
+            if matches!(event, RebalanceEvent::Revoked(_)) {
+                match self.consumer.commit_positions().await {
+                    // Of a topic that was deleted: as in Java, the commit is tried for the whole of its time.
+                    Ok(()) | Err(ConsumerError::Timeout { .. }) => {}
+                    Err(error) => self.errors.push(error),
+                }
+                self.consumer.ack_revoked();
+            }
+            self.events.push(event);
+        }
+    }
+
+    fn owns(&self) -> BTreeSet<String> {
+        self.consumer.assignment().iter().map(ToString::to_string).collect()
+    }
+
+    /// Partitions that were taken away, in order.
+    fn revoked(&self) -> Vec<&TopicPartition> {
+        let lists = self.events.iter().filter_map(|event| match event {
+            RebalanceEvent::Revoked(list) => Some(list),
+            _ => None,
+        });
+        lists.flatten().collect()
+    }
+}
+
+/// Polls all of them until `ready`.
+async fn until(what: &str, crew: &mut [&mut Crew], ready: impl Fn(&[&mut Crew]) -> bool) {
+    let start = Instant::now();
+    while !ready(crew) {
+        assert!(
+            start.elapsed() < PATIENCE,
+            "{what}: {:?}",
+            crew.iter().map(|member| (member.owns(), &member.events, &member.errors)).collect::<Vec<_>>()
+        );
+        for member in crew.iter_mut() {
+            member.poll().await;
+        }
+    }
+}
+
+fn all_of(topic: &str, partitions: i32) -> BTreeSet<String> {
+    (0..partitions).map(|partition| format!("{topic}-{partition}")).collect()
+}
+
+fn topic(name: &str) -> Subscription {
+    Subscription::Topics(vec![name.to_owned()])
+}
+
+/// Java's consumer, saying what happens to it.
+fn javas(java: &Java, dir: &std::path::Path, name: &str, topic: &str, properties: &[(&str, &str)]) -> Guarded {
+    let program = workspace_root().join("tests/java/groups/Crew.java");
+    let class_path = java.class_path();
+    let mut command: Vec<String> =
+        ["java", "-Xmx128m", "-XX:TieredStopAtLevel=1", "-cp", &class_path, program.to_str().unwrap(), "120", topic]
+            .map(str::to_owned)
+            .to_vec();
+    command.extend(properties.iter().map(|(key, value)| format!("{key}={value}")));
+    let command: Vec<&str> = command.iter().map(String::as_str).collect();
+    Guarded::start(dir, name, &command, &[]).unwrap()
+}
+
+/// What Java's consumer owns, as it said last.
+fn java_owns(process: &Guarded) -> BTreeSet<String> {
+    let output = process.output();
+    let said = output.lines().rev().find(|line| line.starts_with("crew ") && line.contains(" owns "));
+    let owned = said.and_then(|line| line.rsplit_once("owns ")).map_or("", |(_, owned)| owned);
+    owned.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect()
+}
+
+#[test]
+fn groups_on_apache_kafka() {
+    let Some(java) = skip_without_java("groups_on_apache_kafka") else { return };
+    let properties = [
+        "group.consumer.min.heartbeat.interval.ms=100",
+        "group.consumer.heartbeat.interval.ms=300",
+        "group.consumer.min.session.timeout.ms=1000",
+        "group.consumer.regex.refresh.interval.ms=10000",
+    ];
+    let options = BrokerOptions { properties: properties.map(str::to_owned).to_vec(), ..BrokerOptions::default() };
+    let mut broker = ApacheKafka::start_with(&java, options).unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    runtime.block_on(async {
+        only_what_moves_is_given_up(&broker, "cooperative", &[COOPERATIVE, QUICK]).await;
+        only_what_moves_is_given_up(&broker, "epochs", &[EPOCHS]).await;
+        beside_java(&broker, &java, "cooperative-java", &[COOPERATIVE, QUICK]).await;
+        beside_java(&broker, &java, "default-java", &[QUICK]).await;
+        beside_java(&broker, &java, "epochs-java", &[EPOCHS]).await;
+        static_members_come_back(&broker, "static", &[COOPERATIVE, QUICK]).await;
+        static_members_come_back(&broker, "static-epochs", &[EPOCHS]).await;
+        an_instance_id_is_one_members(&broker).await;
+        topics_by_pattern(&broker, "regex", &[QUICK], matching("regex-")).await;
+        topics_by_pattern(&broker, "regex2", &[EPOCHS], matching("regex2-")).await;
+        topics_by_pattern(&broker, "regex3", &[EPOCHS], Subscription::Pattern("regex3-.*".to_owned())).await;
+        a_slow_member_loses_its_share(&broker, "slow", &[COOPERATIVE, QUICK, ("max.poll.interval.ms", "1500")]).await;
+        a_slow_member_loses_its_share(&broker, "slow-epochs", &[EPOCHS, ("max.poll.interval.ms", "1500")]).await;
+        a_restart_is_survived(&mut broker).await;
+    });
+}
+
+fn matching(prefix: &'static str) -> Subscription {
+    Subscription::Matching(std::sync::Arc::new(move |name: &str| name.starts_with(prefix)))
+}
+
+/// Members come and go; whoever stays keeps what does not have to move, and everything is read once.
+async fn only_what_moves_is_given_up(broker: &ApacheKafka, name: &str, properties: &[(&str, &str)]) {
+    broker.create_topic(name, 4).unwrap();
+    let crew = || Crew::new(&broker.address(), name, properties, topic(name));
+    let lines = |from: u32| -> String { (from..from + 400).map(|at| format!("key{at}\tvalue {at}\n")).collect() };
+    broker.console_produce(name, &lines(0), &["--property", "parse.key=true"]).unwrap();
+    let mut first = crew();
+    until("the first has all", &mut [&mut first], |crew| crew[0].owns() == all_of(name, 4)).await;
+    let mut second = crew();
+    until("each has two", &mut [&mut first, &mut second], |crew| crew.iter().all(|one| one.owns().len() == 2)).await;
+    assert_eq!(first.revoked().len(), 2, "{:?}", first.events);
+    assert!(second.revoked().is_empty(), "{:?}", second.events);
+    assert!(first.owns().is_disjoint(&second.owns()));
+    broker.console_produce(name, &lines(400), &["--property", "parse.key=true"]).unwrap();
+    until("all is read", &mut [&mut first, &mut second], |crew| {
+        crew.iter().map(|one| one.values.len()).sum::<usize>() >= 800
+    })
+    .await;
+    let mut values: Vec<&String> = first.values.iter().chain(&second.values).collect();
+    values.sort();
+    values.dedup();
+    assert_eq!((values.len(), first.values.len() + second.values.len()), (800, 800));
+    first.consumer.commit_positions().await.unwrap();
+    first.consumer.close(PATIENCE).await.unwrap();
+    until("the second has all", &mut [&mut second], |crew| crew[0].owns() == all_of(name, 4)).await;
+    assert!(second.revoked().is_empty(), "{:?}", second.events);
+    assert!(second.errors.is_empty() && first.errors.is_empty());
+    second.consumer.close(PATIENCE).await.unwrap();
+}
+
+/// Two of ours and one of Java's.
+async fn beside_java(broker: &ApacheKafka, java: &Java, name: &str, properties: &[(&str, &str)]) {
+    broker.create_topic(name, 6).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let address = broker.address();
+    let crew = || Crew::new(&address, name, properties, topic(name));
+    let mut first = crew();
+    until("the first has all", &mut [&mut first], |crew| crew[0].owns() == all_of(name, 6)).await;
+    let mut all = vec![("bootstrap.servers", address.as_str()), ("group.id", name)];
+    all.extend(properties);
+    let theirs = javas(java, dir.path(), "crew", name, &all);
+    until("Java's has half", &mut [&mut first], |crew| java_owns(&theirs).len() == 3 && crew[0].owns().len() == 3)
+        .await;
+    let mut second = crew();
+    until("each has two", &mut [&mut first, &mut second], |crew| {
+        java_owns(&theirs).len() == 2 && crew.iter().all(|one| one.owns().len() == 2)
+    })
+    .await;
+    let mut owned = java_owns(&theirs);
+    owned.extend(first.owns());
+    owned.extend(second.owns());
+    assert_eq!(owned, all_of(name, 6));
+    // The one that leads goes; Java's leads from now on.
+    first.consumer.close(PATIENCE).await.unwrap();
+    until("two share", &mut [&mut second], |crew| java_owns(&theirs).len() == 3 && crew[0].owns().len() == 3).await;
+    assert!(java_owns(&theirs).is_disjoint(&second.owns()));
+    theirs.terminate();
+    until("the second has all", &mut [&mut second], |crew| crew[0].owns() == all_of(name, 6)).await;
+    assert!(second.errors.is_empty(), "{:?}", second.errors);
+    second.consumer.close(PATIENCE).await.unwrap();
+}
+
+/// A static member that is restarted gets its share again, and the others notice nothing.
+async fn static_members_come_back(broker: &ApacheKafka, name: &str, properties: &[(&str, &str)]) {
+    broker.create_topic(name, 4).unwrap();
+    let crew = |id: &'static str| {
+        let mut all = properties.to_vec();
+        all.push(("group.instance.id", id));
+        Crew::new(&broker.address(), name, &all, topic(name))
+    };
+    let (mut first, mut second) = (crew("one"), crew("two"));
+    let both = |crew: &[&mut Crew]| crew.iter().all(|one| one.owns().len() == 2);
+    until("each has two", &mut [&mut first, &mut second], both).await;
+    let (before, events) = (second.owns(), first.events.len());
+    second.consumer.close(PATIENCE).await.unwrap();
+    let mut again = crew("two");
+    until("it is back", &mut [&mut first, &mut again], both).await;
+    assert_eq!(again.owns(), before);
+    assert_eq!(first.events.len(), events, "{:?}", first.events);
+    again.consumer.close(PATIENCE).await.unwrap();
+    first.consumer.close(PATIENCE).await.unwrap();
+}
+
+/// In a classic group the newer process with an instance id wins, in one of the consumer protocol the older.
+async fn an_instance_id_is_one_members(broker: &ApacheKafka) {
+    let fenced = |member: &Crew| {
+        member.errors.iter().any(|error| matches!(error, ConsumerError::Group(GroupError::Fenced { .. })))
+    };
+    for (name, properties, older_wins) in [("twins", QUICK, false), ("twins-epochs", EPOCHS, true)] {
+        broker.create_topic(name, 2).unwrap();
+        let properties = [properties, ("group.instance.id", "same")];
+        let crew = || Crew::new(&broker.address(), name, &properties, topic(name));
+        let mut older = crew();
+        until("the older has all", &mut [&mut older], |crew| crew[0].owns().len() == 2).await;
+        let mut newer = crew();
+        until("one is fenced", &mut [&mut older, &mut newer], |crew| crew.iter().any(|one| fenced(one))).await;
+        let (winner, loser) = if older_wins { (&mut older, &mut newer) } else { (&mut newer, &mut older) };
+        assert!(fenced(loser) && !fenced(winner), "{name}: {:?} {:?}", winner.errors, loser.errors);
+        until("the other has all", &mut [&mut *winner], |crew| crew[0].owns().len() == 2).await;
+        if !older_wins {
+            assert!(matches!(loser.events.last(), Some(RebalanceEvent::Lost(lost)) if lost.len() == 2));
+        }
+        // It does not fight for its place.
+        loser.poll().await;
+        assert!(fenced(loser) && loser.owns().is_empty());
+        winner.consumer.close(PATIENCE).await.unwrap();
+    }
+}
+
+/// New topics are noticed, and partitions that are added.
+async fn topics_by_pattern(broker: &ApacheKafka, name: &str, properties: &[(&str, &str)], by: Subscription) {
+    let (one, two) = (format!("{name}-one"), format!("{name}-two"));
+    broker.create_topic(&one, 2).unwrap();
+    let mut properties = properties.to_vec();
+    properties.push(("default.api.timeout.ms", "2000"));
+    let mut member = Crew::new(&broker.address(), name, &properties, by);
+    let mut expected = all_of(&one, 2);
+    until("the first topic", &mut [&mut member], |crew| crew[0].owns() == expected).await;
+    broker.create_topic(&two, 1).unwrap();
+    expected.extend(all_of(&two, 1));
+    until("the second topic", &mut [&mut member], |crew| crew[0].owns() == expected).await;
+    let java = skip_without_java("topics_by_pattern").expect("it was there at the start");
+    let address = broker.address();
+    let tool = |args: &[&str]| {
+        let args: Vec<&str> = ["--bootstrap-server", &address].into_iter().chain(args.iter().copied()).collect();
+        java.run("org.apache.kafka.tools.TopicCommand", &args, b"").unwrap();
+    };
+    tool(&["--alter", "--topic", &two, "--partitions", "3"]);
+    expected.extend(all_of(&two, 3));
+    until("the new partitions", &mut [&mut member], |crew| crew[0].owns() == expected).await;
+    tool(&["--delete", "--topic", &one]);
+    until("the topic is gone", &mut [&mut member], |crew| crew[0].owns() == all_of(&two, 3)).await;
+    member.consumer.close(PATIENCE).await.unwrap();
+}
+
+/// A member that does not poll loses what it has, and joins again when it does.
+async fn a_slow_member_loses_its_share(broker: &ApacheKafka, name: &str, properties: &[(&str, &str)]) {
+    broker.create_topic(name, 2).unwrap();
+    let crew = || Crew::new(&broker.address(), name, properties, topic(name));
+    let mut slow = crew();
+    until("it has all", &mut [&mut slow], |crew| crew[0].owns().len() == 2).await;
+    let mut quick = crew();
+    until("the other has all", &mut [&mut quick], |crew| crew[0].owns().len() == 2).await;
+    assert!(matches!(slow.consumer.commit_positions().await, Ok(()) | Err(ConsumerError::CommitFailed)));
+    until("both share", &mut [&mut slow, &mut quick], |crew| crew.iter().all(|one| one.owns().len() == 1)).await;
+    assert!(matches!(&slow.events[1], RebalanceEvent::Lost(lost) if lost.len() == 2), "{:?}", slow.events);
+    slow.consumer.close(PATIENCE).await.unwrap();
+    quick.consumer.close(PATIENCE).await.unwrap();
+}
+
+/// The broker, and with it the coordinator, is started again: the group goes on.
+async fn a_restart_is_survived(broker: &mut ApacheKafka) {
+    let cases: [(&str, &[(&str, &str)]); 2] = [("restart", &[COOPERATIVE, QUICK]), ("restart-epochs", &[EPOCHS])];
+    let mut crews = Vec::new();
+    for (name, properties) in cases {
+        broker.create_topic(name, 2).unwrap();
+        let mut member = Crew::new(&broker.address(), name, properties, topic(name));
+        until("it has all", &mut [&mut member], |crew| crew[0].owns().len() == 2).await;
+        crews.push((name, member));
+    }
+    broker.restart().unwrap();
+    for (name, mut member) in crews {
+        let mut second =
+            Crew::new(&broker.address(), name, cases.iter().find(|case| case.0 == name).unwrap().1, topic(name));
+        until("two share after the restart", &mut [&mut member, &mut second], |crew| {
+            crew.iter().all(|one| one.owns().len() == 1)
+        })
+        .await;
+        broker.console_produce(name, "a\nb\n", &[]).unwrap();
+        until("all is read", &mut [&mut member, &mut second], |crew| {
+            crew.iter().map(|one| one.values.len()).sum::<usize>() == 2
+        })
+        .await;
+        member.consumer.close(PATIENCE).await.unwrap();
+        second.consumer.close(PATIENCE).await.unwrap();
+    }
+}
