@@ -41,6 +41,8 @@ use transactions::Transactions;
 
 /// Requests of one connection that may wait behind one another; a connection that sends more is closed.
 const MAX_QUEUED_REQUESTS: usize = 1_000;
+/// What Apache Kafka says about a request that asks for what there is not.
+const MALFORMED: &str = "This most likely occurs because of a request being malformed by the client library or the message was sent to an incompatible broker. See the broker logs for more details.";
 /// Producer ids that are set aside with one entry of the journal.
 const PRODUCER_ID_BLOCK: i64 = 1_000;
 

@@ -29,7 +29,16 @@ pub(crate) struct Definition {
 enum Check {
     Any,
     AtLeast(i64),
-    Between(f64, f64),
+    Between(i64, i64),
+    /// A number from 0 to 1.
+    Ratio,
+    /// 1 to 9, or -1 for the compressor's own choice.
+    GzipLevel,
+    Boolean,
+    /// Only `false`: there is no tiered storage.
+    NoTieredStorage,
+    /// `*`, or replicas as `partition:broker`.
+    Replicas,
     OneOf(&'static [&'static str]),
     EachOf(&'static [&'static str]),
 }
@@ -38,25 +47,29 @@ const fn definition(name: &'static str, kind: Kind, default: &'static str, check
     Definition { name, kind, default, check }
 }
 
+/// Segments smaller than `segment.bytes` allows, for tests only, as in Apache Kafka; it is not shown.
+const INTERNAL_SEGMENT_BYTES: &str = "internal.segment.bytes";
+
 /// All of them, by name.
-pub(crate) static DEFINITIONS: [Definition; 33] = [
-    definition("cleanup.policy", Kind::List, "delete", Check::EachOf(&["delete", "compact"])),
-    definition("compression.gzip.level", Kind::Int, "-1", Check::Any),
-    definition("compression.lz4.level", Kind::Int, "9", Check::Any),
+static DEFINITIONS: [Definition; 34] = [
+    definition("cleanup.policy", Kind::List, "delete", Check::EachOf(&["compact", "delete"])),
+    definition("compression.gzip.level", Kind::Int, "-1", Check::GzipLevel),
+    definition("compression.lz4.level", Kind::Int, "9", Check::Between(1, 17)),
     definition(
         "compression.type",
         Kind::String,
         "producer",
         Check::OneOf(&["uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"]),
     ),
-    definition("compression.zstd.level", Kind::Int, "3", Check::Any),
+    definition("compression.zstd.level", Kind::Int, "3", Check::Between(-131_072, 22)),
     definition("delete.retention.ms", Kind::Long, "86400000", Check::AtLeast(0)),
     definition("file.delete.delay.ms", Kind::Long, "60000", Check::AtLeast(0)),
     definition("flush.messages", Kind::Long, "9223372036854775807", Check::AtLeast(1)),
     definition("flush.ms", Kind::Long, "9223372036854775807", Check::AtLeast(0)),
-    definition("follower.replication.throttled.replicas", Kind::List, "", Check::Any),
+    definition("follower.replication.throttled.replicas", Kind::List, "", Check::Replicas),
     definition("index.interval.bytes", Kind::Int, "4096", Check::AtLeast(0)),
-    definition("leader.replication.throttled.replicas", Kind::List, "", Check::Any),
+    definition(INTERNAL_SEGMENT_BYTES, Kind::Int, "0", Check::AtLeast(0)),
+    definition("leader.replication.throttled.replicas", Kind::List, "", Check::Replicas),
     definition("local.retention.bytes", Kind::Long, "-2", Check::AtLeast(-2)),
     definition("local.retention.ms", Kind::Long, "-2", Check::AtLeast(-2)),
     definition("max.compaction.lag.ms", Kind::Long, "9223372036854775807", Check::AtLeast(1)),
@@ -64,20 +77,20 @@ pub(crate) static DEFINITIONS: [Definition; 33] = [
     definition("message.timestamp.after.max.ms", Kind::Long, "3600000", Check::AtLeast(0)),
     definition("message.timestamp.before.max.ms", Kind::Long, "9223372036854775807", Check::AtLeast(0)),
     definition("message.timestamp.type", Kind::String, "CreateTime", Check::OneOf(&["CreateTime", "LogAppendTime"])),
-    definition("min.cleanable.dirty.ratio", Kind::Double, "0.5", Check::Between(0.0, 1.0)),
+    definition("min.cleanable.dirty.ratio", Kind::Double, "0.5", Check::Ratio),
     definition("min.compaction.lag.ms", Kind::Long, "0", Check::AtLeast(0)),
     definition("min.insync.replicas", Kind::Int, "1", Check::AtLeast(1)),
-    definition("preallocate", Kind::Boolean, "false", Check::OneOf(&["true", "false"])),
-    definition("remote.log.copy.disable", Kind::Boolean, "false", Check::OneOf(&["true", "false"])),
-    definition("remote.log.delete.on.disable", Kind::Boolean, "false", Check::OneOf(&["true", "false"])),
-    definition("remote.storage.enable", Kind::Boolean, "false", Check::OneOf(&["false"])),
+    definition("preallocate", Kind::Boolean, "false", Check::Boolean),
+    definition("remote.log.copy.disable", Kind::Boolean, "false", Check::Boolean),
+    definition("remote.log.delete.on.disable", Kind::Boolean, "false", Check::Boolean),
+    definition("remote.storage.enable", Kind::Boolean, "false", Check::NoTieredStorage),
     definition("retention.bytes", Kind::Long, "-1", Check::Any),
     definition("retention.ms", Kind::Long, "604800000", Check::AtLeast(-1)),
-    definition("segment.bytes", Kind::Int, "1073741824", Check::AtLeast(14)),
+    definition("segment.bytes", Kind::Int, "1073741824", Check::AtLeast(1024 * 1024)),
     definition("segment.index.bytes", Kind::Int, "10485760", Check::AtLeast(4)),
     definition("segment.jitter.ms", Kind::Long, "0", Check::AtLeast(0)),
     definition("segment.ms", Kind::Long, "604800000", Check::AtLeast(1)),
-    definition("unclean.leader.election.enable", Kind::Boolean, "false", Check::OneOf(&["true", "false"])),
+    definition("unclean.leader.election.enable", Kind::Boolean, "false", Check::Boolean),
 ];
 
 /// What was set for one topic, over the broker's and Apache Kafka's defaults.
@@ -85,6 +98,11 @@ pub(crate) static DEFINITIONS: [Definition; 33] = [
 pub(crate) struct Overrides(pub(crate) BTreeMap<String, String>);
 
 impl Definition {
+    /// Those that clients are shown.
+    pub(crate) fn shown() -> impl Iterator<Item = &'static Self> {
+        DEFINITIONS.iter().filter(|definition| definition.name != INTERNAL_SEGMENT_BYTES)
+    }
+
     /// A config whose value need only be of its kind.
     pub(crate) const fn free(name: &'static str, kind: Kind, default: &'static str) -> Self {
         definition(name, kind, default, Check::Any)
@@ -106,20 +124,62 @@ impl Definition {
         if self.kind == Kind::Long && value.trim().parse::<i64>().is_err() {
             return not_a("LONG");
         }
+        let invalid =
+            |value: &str, what: String| Some(format!("Invalid value {value} for configuration {name}: {what}"));
+        let number = || value.trim().parse::<i64>().unwrap_or(0);
         match self.check {
             Check::Any => None,
-            Check::AtLeast(least) => value
-                .trim()
-                .parse::<i64>()
-                .is_ok_and(|number| number < least)
-                .then(|| format!("Invalid value {value} for configuration {name}: Value must be at least {least}")),
-            Check::Between(low, high) => match value.trim().parse::<f64>() {
-                Ok(number) if (low..=high).contains(&number) => None,
-                Ok(_) => Some(format!(
-                    "Invalid value {value} for configuration {name}: Value must be between {low} and {high}"
-                )),
+            Check::AtLeast(least) | Check::Between(least, _) if number() < least => {
+                invalid(value.trim(), format!("Value must be at least {least}"))
+            }
+            Check::Between(_, most) if number() > most => {
+                invalid(value.trim(), format!("Value must be no more than {most}"))
+            }
+            Check::AtLeast(_) | Check::Between(_, _) => None,
+            Check::Ratio => match value.trim().parse::<f64>() {
+                Ok(number) if number < 0.0 => invalid(&format!("{number:?}"), "Value must be at least 0".to_owned()),
+                Ok(number) if number > 1.0 => {
+                    invalid(&format!("{number:?}"), "Value must be no more than 1".to_owned())
+                }
+                Ok(number) if number.is_nan() => not_a("DOUBLE"),
+                Ok(_) => None,
                 Err(_) => not_a("DOUBLE"),
             },
+            Check::GzipLevel => {
+                let what = "Value must be between 1 and 9 or equal to -1";
+                if number() == -1 || (1..=9).contains(&number()) {
+                    None
+                } else {
+                    invalid(value.trim(), what.to_owned())
+                }
+            }
+            Check::Boolean | Check::NoTieredStorage => match value.trim().to_ascii_lowercase().as_str() {
+                "false" => None,
+                "true" if matches!(self.check, Check::Boolean) => None,
+                "true" => {
+                    let reason = "Tiered Storage functionality is disabled in the broker. Topic cannot be configured with remote log storage.";
+                    Some(reason.to_owned())
+                }
+                _ => invalid(value, "Expected value to be either true or false".to_owned()),
+            },
+            Check::Replicas => {
+                let is_replica = |text: &str| {
+                    let parts = text.split_once(':');
+                    parts.is_some_and(|(partition, broker)| {
+                        [partition, broker].iter().all(|part| part.trim().parse::<i32>().is_ok())
+                    })
+                };
+                let list: Vec<&str> = value.split(',').map(str::trim).filter(|part| !part.is_empty()).collect();
+                if list == ["*"] || list.iter().all(|part| is_replica(part)) {
+                    return None;
+                }
+                invalid(
+                    &format!("[{}]", list.join(", ")),
+                    format!(
+                        "{name} must be the literal '*' or a list of replicas in the following format: [partitionId]:[brokerId],[partitionId]:[brokerId],..."
+                    ),
+                )
+            }
             Check::OneOf(allowed) => (!allowed.contains(&value.trim())).then(|| {
                 format!("Invalid value {value} for configuration {name}: String must be one of: {}", allowed.join(", "))
             }),
@@ -144,7 +204,26 @@ impl Overrides {
                 return Err(reason);
             }
         }
+        let lag = |name: &str| {
+            let set = self.0.get(name).map(String::as_str).or_else(|| Definition::of(name).map(|known| known.default));
+            set.and_then(|value| value.trim().parse::<i64>().ok()).unwrap_or(0)
+        };
+        let (shortest, longest) = (lag("min.compaction.lag.ms"), lag("max.compaction.lag.ms"));
+        if shortest > longest {
+            return Err(format!(
+                "conflict topic config setting min.compaction.lag.ms ({shortest}) > max.compaction.lag.ms ({longest})"
+            ));
+        }
         Ok(())
+    }
+
+    /// The same values as Apache Kafka would show them: what is read without its blanks is kept without.
+    pub(crate) fn normalized(self) -> Self {
+        let shown = |name: &str, value: String| match Definition::of(name).map(|definition| definition.kind) {
+            Some(Kind::Boolean) => value.trim().to_ascii_lowercase(),
+            _ => value.trim().to_owned(),
+        };
+        Self(self.0.into_iter().map(|(name, value)| (name.clone(), shown(&name, value))).collect())
     }
 
     /// As pairs, for the journal.
@@ -171,7 +250,10 @@ impl TopicConfig {
         let has_policy = |wanted: &str| policy.split(',').any(|part| part.trim() == wanted);
         Self {
             log: LogConfig {
-                segment_bytes: long("segment.bytes").max(0) as u64,
+                segment_bytes: match long(INTERNAL_SEGMENT_BYTES) {
+                    0 => long("segment.bytes").max(0) as u64,
+                    internal => internal.max(0) as u64,
+                },
                 segment_ms: long("segment.ms"),
                 retention_ms: long("retention.ms"),
                 retention_bytes: long("retention.bytes"),
@@ -222,9 +304,9 @@ mod tests {
     fn bad_values_are_refused_with_a_reason() {
         let cases = [
             ("retention.ms", "abc", "Not a number of type LONG"),
-            ("segment.bytes", "13", "at least 14"),
-            ("cleanup.policy", "compact, purge", "must be one of: delete, compact"),
-            ("min.cleanable.dirty.ratio", "1.5", "between 0 and 1"),
+            ("segment.bytes", "13", "at least 1048576"),
+            ("cleanup.policy", "compact, purge", "must be one of: compact, delete"),
+            ("min.cleanable.dirty.ratio", "1.5", "no more than 1"),
             ("no.such.config", "1", "Unknown topic config name: no.such.config"),
         ];
         for (name, value, expected) in cases {

@@ -173,7 +173,7 @@ impl Life<'_> {
     fn start(&self) -> Result<Guarded> {
         let (binary, data) = (self.bed.binary.display().to_string(), self.dir.join("data").display().to_string());
         let (port, partitions) = (self.port.to_string(), self.plan.partitions.to_string());
-        let segments = format!("segment.bytes={}", self.plan.segment_bytes);
+        let segments = format!("internal.segment.bytes={}", self.plan.segment_bytes);
         let mut command = vec![binary.as_str(), "broker", "--data", &data, "--port", &port];
         command.extend(["--partitions", &partitions, "--topic-default", &segments]);
         Guarded::start(self.dir, &name(self.number), &command, &[])

@@ -43,7 +43,7 @@ pub(super) fn delete_acls(request: &DeleteAclsRequest) -> DeleteAclsResponse {
 
 /// The answer to `DescribeClientQuotas`: nothing was ever limited.
 pub(super) fn describe_client_quotas() -> DescribeClientQuotasResponse {
-    DescribeClientQuotasResponse::default().with_error_message(None).with_entries(Some(Vec::new()))
+    DescribeClientQuotasResponse::default().with_error_message(Some(StrBytes::new())).with_entries(Some(Vec::new()))
 }
 
 impl Broker {

@@ -19,7 +19,7 @@ use kafka_protocol::protocol::StrBytes;
 use uuid::Uuid;
 
 use super::topics::{NewTopic, Topic};
-use super::{Broker, code};
+use super::{Broker, MALFORMED, code};
 use crate::log::LEADER_EPOCH;
 
 /// Everything that this broker answers, and in which versions.
@@ -298,6 +298,7 @@ impl Broker {
                     if known_kind {
                         coordinator.with_node_id(self.node()).with_host(self.host()).with_port(self.port())
                     } else {
+                        let coordinator = coordinator.with_error_message(Some(MALFORMED.into()));
                         coordinator.with_node_id(BrokerId(-1)).with_port(-1)
                     }
                 })
@@ -305,6 +306,12 @@ impl Broker {
             return FindCoordinatorResponse::default().with_coordinators(coordinators);
         }
         let response = FindCoordinatorResponse::default().with_error_code(error);
+        let response = match (version, known_kind) {
+            (0, _) => response,
+            // The name of no error is told as well.
+            (_, true) => response.with_error_message(Some("NONE".into())),
+            (_, false) => response.with_error_message(Some(MALFORMED.into())),
+        };
         if known_kind {
             response.with_node_id(self.node()).with_host(self.host()).with_port(self.port())
         } else {

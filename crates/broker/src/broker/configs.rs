@@ -18,10 +18,10 @@ use kafka_protocol::messages::{
 use kafka_protocol::protocol::StrBytes;
 
 use super::topics::{Refusal, SOURCE_BROKER, SOURCE_DEFAULT, SOURCE_TOPIC};
-use super::{Broker, code};
+use super::{Broker, MALFORMED, code};
 use crate::group_config;
 use crate::journal::Entry;
-use crate::topic_config::{DEFINITIONS, Definition, Kind, Overrides, value_of};
+use crate::topic_config::{Definition, Kind, Overrides, value_of};
 
 /// Kinds of resources, by the numbers of the protocol.
 const TOPIC: i8 = 2;
@@ -58,7 +58,7 @@ impl Broker {
                         if let Some(keys) = resource.configuration_keys {
                             configs.retain(|config| keys.contains(&config.name));
                         }
-                        result.with_error_message(None).with_configs(configs)
+                        result.with_error_message(Some(StrBytes::new())).with_configs(configs)
                     }
                     Err((error, reason)) => result.with_error_code(code(error)).with_error_message(Some(reason.into())),
                 }
@@ -68,9 +68,8 @@ impl Broker {
     }
 
     fn topic_configs(&self, name: &str, synonyms: bool) -> Result<Vec<DescribeConfigsResourceResult>, Refusal> {
-        let topic = self.topics.get(name).ok_or_else(|| unknown_topic(name))?;
-        let described = DEFINITIONS
-            .iter()
+        let topic = self.topics.get(name).ok_or((ResponseError::UnknownTopicOrPartition, String::new()))?;
+        let described = Definition::shown()
             .map(|definition| {
                 let value = value_of(definition.name, &topic.overrides, &self.defaults);
                 let result = DescribeConfigsResourceResult::default()
@@ -313,8 +312,7 @@ impl Broker {
             let config = change.name.to_string();
             let invalid = |reason: String| (ResponseError::InvalidConfig, reason);
             if seen.insert(config.clone(), ()).is_some() {
-                let reason = format!("Error due to duplicate config keys: {config}");
-                return Err((ResponseError::InvalidRequest, reason));
+                return Err((ResponseError::InvalidRequest, "Error due to duplicate config keys".to_owned()));
             }
             let value = change.value.map(|value| value.to_string());
             // What is not there can be removed, even what cannot be there.
@@ -330,9 +328,8 @@ impl Broker {
                 }
                 (APPEND | SUBTRACT, Some(value)) => {
                     if definition.kind != Kind::List {
-                        return Err(invalid(format!(
-                            "Can't APPEND to or SUBTRACT from key {config} because its type is not LIST."
-                        )));
+                        let what = if change.config_operation == APPEND { "APPEND to" } else { "SUBTRACT from" };
+                        return Err(invalid(format!("Can't {what} key {config} because its type is not LIST.")));
                     }
                     let present = value_of(&config, &configs, &self.defaults).to_owned();
                     let parts = |text: &str| -> Vec<String> {
@@ -349,7 +346,7 @@ impl Broker {
                     configs.0.insert(config, list.join(","));
                 }
                 (SET | APPEND | SUBTRACT, None) => {
-                    return Err((ResponseError::InvalidRequest, format!("Null value not supported for: {config}")));
+                    return Err((ResponseError::InvalidRequest, format!("Null value not supported for : {config}")));
                 }
                 (operation, _) => {
                     let reason = format!("Unknown operation type {operation} for: {config}");
@@ -373,6 +370,7 @@ impl Broker {
         }
         let topic = self.topics.get(name).ok_or_else(|| unknown_topic(name))?;
         let id = topic.id;
+        let configs = configs.normalized();
         configs.check().map_err(|reason| (ResponseError::InvalidConfig, reason))?;
         if validate_only || configs == topic.overrides {
             return Ok(());
@@ -386,7 +384,8 @@ fn unknown_topic(name: &str) -> Refusal {
 }
 
 fn unknown_kind(kind: i8) -> Refusal {
-    (ResponseError::InvalidRequest, format!("This broker has no configs of resource type {kind}."))
+    tracing::debug!("there are no configs of resource type {kind}");
+    (ResponseError::InvalidRequest, MALFORMED.to_owned())
 }
 
 fn told(result: Result<(), Refusal>) -> (i16, Option<StrBytes>) {

@@ -159,7 +159,7 @@ impl Broker {
         let mut adds = false;
         if header.is_transactional() {
             let membership = self.transactions.check_write(version, transactional_id, &header, &name, data.index);
-            adds = membership.map_err(plain)? == Membership::ToBeAdded;
+            adds = membership.map_err(refused_transaction)? == Membership::ToBeAdded;
         }
         if adds {
             self.add_written(transactional_id.unwrap_or_default(), &header, &name, data.index).map_err(plain)?;
@@ -267,6 +267,14 @@ fn check_keys(batch: &Batch, scratch: &mut Scratch, log_start: i64) -> Result<()
     }
     let reason = "Compacted topic cannot accept message without key.";
     Err(Refusal { log_start, records: keyless, ..Refusal::new(ResponseError::InvalidRecord, reason) })
+}
+
+fn refused_transaction(error: ResponseError) -> Refusal {
+    let reason = match error {
+        ResponseError::InvalidTxnState => "Partition was not added to the transaction",
+        _ => "",
+    };
+    Refusal::new(error, reason)
 }
 
 fn refused_batch(error: BatchError) -> Refusal {

@@ -19,7 +19,7 @@ use super::{Broker, code};
 use crate::journal::Entry;
 use crate::log::PartitionLog;
 use crate::store::Store;
-use crate::topic_config::{DEFINITIONS, Overrides, TopicConfig, value_of};
+use crate::topic_config::{Definition, Overrides, TopicConfig, value_of};
 
 /// Folder of all topics.
 const FOLDER: &str = "topics";
@@ -255,17 +255,27 @@ impl Broker {
     fn check_new_topic(&self, topic: &NewTopic) -> Result<i32, Refusal> {
         let name = &topic.name;
         if !is_legal_name(name) {
-            let reason = format!(
-                "Topic name is invalid: '{name}' must be 1 to {MAX_NAME} of the letters a-z, A-Z, 0-9, '.', '_' and '-', and neither '.' nor '..'"
-            );
-            return Err((ResponseError::InvalidTopicException, reason));
+            let what = match name.as_str() {
+                "" => "the empty string is not allowed".to_owned(),
+                "." | ".." => format!("'{name}' is not allowed"),
+                long if long.len() > MAX_NAME => {
+                    format!("the length of '{name}' is longer than the max allowed length {MAX_NAME}")
+                }
+                _ => {
+                    format!("'{name}' contains one or more characters other than ASCII alphanumerics, '.', '_' and '-'")
+                }
+            };
+            return Err((ResponseError::InvalidTopicException, format!("Topic name is invalid: {what}")));
         }
         if self.topics.get(name).is_some() {
             return Err((ResponseError::TopicAlreadyExists, format!("Topic '{name}' already exists.")));
         }
         let partitions = topic.partitions.unwrap_or(self.config.num_partitions);
         if partitions < 1 {
-            return Err((ResponseError::InvalidPartitions, "Number of partitions must be larger than 0.".to_owned()));
+            return Err((
+                ResponseError::InvalidPartitions,
+                "Number of partitions was set to an invalid non-positive value.".to_owned(),
+            ));
         }
         if partitions > MAX_PARTITIONS {
             let reason = format!("This broker keeps at most {MAX_PARTITIONS} partitions of a topic.");
@@ -328,33 +338,48 @@ impl Broker {
             };
         }
         let partitions = if asked.assignments.is_empty() {
+            if asked.replication_factor < -1 || asked.replication_factor == 0 {
+                let reason = "Replication factor must be larger than 0, or -1 to use the default value.";
+                return Err((ResponseError::InvalidReplicationFactor, reason.to_owned()));
+            }
             if asked.replication_factor != -1 && asked.replication_factor != 1 {
                 let reason = format!(
-                    "Unable to replicate the partition {} time(s): The target replication factor of {} cannot be reached because only 1 broker(s) are registered.",
+                    "Unable to replicate the partition {} time(s): The target replication factor of {} cannot be reached because only 1 broker(s) are registered or some brokers have all their log directories cordoned.",
                     asked.replication_factor, asked.replication_factor
                 );
                 return Err((ResponseError::InvalidReplicationFactor, reason));
             }
             (asked.num_partitions != -1).then_some(asked.num_partitions)
         } else {
-            if asked.num_partitions != -1 || asked.replication_factor != -1 {
-                let reason = "A manual partition assignment was specified, but numPartitions or replicationFactor was not set to -1.";
-                return Err((ResponseError::InvalidRequest, reason.to_owned()));
+            for (value, name) in
+                [(i32::from(asked.replication_factor), "replicationFactor"), (asked.num_partitions, "numPartitions")]
+            {
+                if value != -1 {
+                    let reason = format!("A manual partition assignment was specified, but {name} was not set to -1.");
+                    return Err((ResponseError::InvalidRequest, reason));
+                }
             }
             let mut indices: Vec<i32> = asked.assignments.iter().map(|one| one.partition_index).collect();
             indices.sort_unstable();
-            let all_here =
-                asked.assignments.iter().all(|one| one.broker_ids.iter().map(|id| id.0).eq([self.config.node_id]));
-            if !all_here || !indices.iter().copied().eq(0..i32::try_from(indices.len()).unwrap_or(0)) {
-                let reason = format!(
-                    "The manual partition assignment must name the partitions from 0 on, each on broker {} alone.",
-                    self.config.node_id
-                );
-                return Err((ResponseError::InvalidReplicaAssignment, reason));
+            let invalid = |reason: String| Err((ResponseError::InvalidReplicaAssignment, reason));
+            let node = self.config.node_id;
+            let mut brokers = asked.assignments.iter().flat_map(|one| &one.broker_ids).map(|id| id.0);
+            if let Some(other) = brokers.find(|id| *id != node) {
+                return invalid(format!(
+                    "The manual partition assignment includes broker {other}, but no such broker is registered."
+                ));
+            }
+            if asked.assignments.iter().any(|one| one.broker_ids.len() != 1) {
+                return invalid(format!(
+                    "The manual partition assignment must name broker {node} once for each partition."
+                ));
+            }
+            if !indices.iter().copied().eq(0..i32::try_from(indices.len()).unwrap_or(0)) {
+                return invalid("partitions should be a consecutive 0-based integer sequence".to_owned());
             }
             i32::try_from(indices.len()).ok()
         };
-        let configs = Overrides(configs);
+        let configs = Overrides(configs).normalized();
         let topic = NewTopic { name: asked.name.to_string(), partitions, configs: configs.clone() };
         let partitions = self.check_new_topic(&topic)?;
         if !validate_only {
@@ -373,8 +398,7 @@ impl Broker {
         if version < 5 {
             return result;
         }
-        let configs = DEFINITIONS
-            .iter()
+        let configs = Definition::shown()
             .map(|definition| {
                 let value = value_of(definition.name, &overrides, &self.defaults).to_owned();
                 CreatableTopicConfigs::default()
@@ -431,7 +455,8 @@ impl Broker {
     fn delete_topic(&mut self, id: Option<Uuid>, unknown: ResponseError) -> Result<(), Refusal> {
         let name = id.and_then(|id| self.topics.name_of(id)).map(str::to_owned);
         let (Some(id), Some(name)) = (id, name) else {
-            return Err((unknown, "This server does not host this topic-partition.".to_owned()));
+            let what = if unknown == ResponseError::UnknownTopicId { "topic ID" } else { "topic-partition" };
+            return Err((unknown, format!("This server does not host this {what}.")));
         };
         let mut entries = Vec::new();
         self.groups.forget_topic(&name, &mut entries);
@@ -464,7 +489,7 @@ impl Broker {
             );
             let (error, message) = match result {
                 Ok(()) => (0, None),
-                Err((error, message)) => (code(error), Some(message.into())),
+                Err((error, message)) => (code(error), (!message.is_empty()).then(|| message.into())),
             };
             results.push(
                 CreatePartitionsTopicResult::default()
@@ -484,8 +509,7 @@ impl Broker {
         validate_only: bool,
     ) -> Result<(), Refusal> {
         let Some(topic) = self.topics.get(name) else {
-            let reason = "This server does not host this topic-partition.".to_owned();
-            return Err((ResponseError::UnknownTopicOrPartition, reason));
+            return Err((ResponseError::UnknownTopicOrPartition, String::new()));
         };
         let (id, present) = (topic.id, topic.partition_count());
         if count <= present {

@@ -45,13 +45,7 @@ pub(crate) struct Step {
 }
 
 fn step(name: &'static str, api: ApiKey, version: i16, request: impl Fn(&Known) -> RequestKind + 'static) -> Step {
-    let ignored = &[
-        "error_message",
-        "batch_index_error_message",
-        "throttle_time_ms",
-        "last_timestamp",
-        "transaction_start_time_ms",
-    ];
+    let ignored = &["batch_index_error_message", "throttle_time_ms", "last_timestamp", "transaction_start_time_ms"];
     Step { name, api, version, request: Box::new(request), repeatable: false, ignored, shown: &[] }
 }
 
@@ -275,6 +269,39 @@ fn configs() -> Vec<Step> {
         change_configs("append to a number", "t", &[("retention.ms", 2, Some("1"))]),
         change_configs("change one twice", "t", &[("retention.ms", 0, Some("1")), ("retention.ms", 1, None)]),
         change_configs("configs of a missing topic are changed", "missing", &[("retention.ms", 0, Some("1"))]),
+        change_configs("a segment that is too small", "t", &[("segment.bytes", 0, Some("100"))]),
+        change_configs("a ratio above one", "t", &[("min.cleanable.dirty.ratio", 0, Some("2"))]),
+        change_configs("a ratio that is none", "t", &[("min.cleanable.dirty.ratio", 0, Some("half"))]),
+        change_configs("an unknown policy", "t", &[("cleanup.policy", 0, Some("delete,purge"))]),
+        change_configs("no policy", "t", &[("cleanup.policy", 0, Some(""))]),
+        change_configs("a policy twice", "t", &[("cleanup.policy", 0, Some("delete,delete"))]),
+        change_configs("an unknown compression", "t", &[("compression.type", 0, Some("odd"))]),
+        change_configs("an unknown kind of timestamp", "t", &[("message.timestamp.type", 0, Some("odd"))]),
+        change_configs("neither true nor false", "t", &[("preallocate", 0, Some("maybe"))]),
+        change_configs("a retention below minus one", "t", &[("retention.ms", 0, Some("-2"))]),
+        change_configs("a retention in bytes below minus one", "t", &[("retention.bytes", 0, Some("-2"))]),
+        change_configs("a message size below zero", "t", &[("max.message.bytes", 0, Some("-1"))]),
+        change_configs("a message size beyond an int", "t", &[("max.message.bytes", 0, Some("3000000000"))]),
+        change_configs("a flush of nothing", "t", &[("flush.messages", 0, Some("0"))]),
+        change_configs("a segment of no time", "t", &[("segment.ms", 0, Some("0"))]),
+        change_configs("a gzip level", "t", &[("compression.gzip.level", 0, Some("99"))]),
+        change_configs("a gzip level of zero", "t", &[("compression.gzip.level", 0, Some("0"))]),
+        change_configs("an lz4 level", "t", &[("compression.lz4.level", 0, Some("99"))]),
+        change_configs("a zstd level", "t", &[("compression.zstd.level", 0, Some("99"))]),
+        change_configs("tiered storage", "t", &[("remote.storage.enable", 0, Some("true"))]),
+        change_configs("local retention beyond retention", "t", &[("local.retention.ms", 0, Some("9999999999999"))]),
+        change_configs("a lag of no time", "t", &[("max.compaction.lag.ms", 0, Some("0"))]),
+        change_configs(
+            "a lag beyond the longest",
+            "t",
+            &[("min.compaction.lag.ms", 0, Some("5")), ("max.compaction.lag.ms", 0, Some("4"))],
+        ),
+        change_configs("throttled replicas", "t", &[("leader.replication.throttled.replicas", 0, Some("odd"))]),
+        change_configs("a number with spaces", "t", &[("retention.ms", 0, Some(" 5 "))]),
+        describe_configs("configs after a number with spaces", 4, 2, "t", Some(&["retention.ms"])),
+        change_configs("remove it", "t", &[("retention.ms", 1, None)]),
+        change_configs("true in capitals", "t", &[("preallocate", 0, Some("TRUE"))]),
+        change_configs("remove it, too", "t", &[("preallocate", 1, None)]),
         change_configs("an unknown operation", "t", &[("retention.ms", 9, Some("1"))]),
         step("alter all configs", ApiKey::AlterConfigs, 1, |_| {
             let config = AlterableConfig::default().with_name(text("segment.bytes")).with_value(Some(text("2097152")));

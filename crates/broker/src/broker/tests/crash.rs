@@ -25,13 +25,13 @@ enum Step {
 }
 
 const STEPS: &[Step] = &[
-    Step::Create("log", &[("segment.bytes", "400"), ("flush.messages", "1")]),
+    Step::Create("log", &[("internal.segment.bytes", "400"), ("flush.messages", "1")]),
     Step::Produce,
     Step::Commit(1),
     Step::Produce,
     Step::Create(
         "table",
-        &[("cleanup.policy", "compact"), ("segment.bytes", "250"), ("min.cleanable.dirty.ratio", "0")],
+        &[("cleanup.policy", "compact"), ("internal.segment.bytes", "250"), ("min.cleanable.dirty.ratio", "0")],
     ),
     Step::Keep("a", 1),
     Step::Keep("b", 2),
@@ -267,7 +267,11 @@ fn a_full_disk_is_told_and_work_goes_on_when_there_is_room() {
 fn a_flush_reaches_segments_that_rest() {
     for stop_between in [false, true] {
         let mut rig = Rig::new(BrokerConfig::default());
-        rig.create_topic("log", 1, &[("segment.bytes", "80"), ("flush.messages", "5"), ("retention.ms", "-1")]);
+        rig.create_topic(
+            "log",
+            1,
+            &[("internal.segment.bytes", "80"), ("flush.messages", "5"), ("retention.ms", "-1")],
+        );
         for number in 0..4 {
             assert_eq!(rig.produce("log", 0, batch(&["x"])).base_offset, number);
         }

@@ -85,7 +85,7 @@ fn run(actions: &[Action], compacted: bool) {
     let policy = if compacted { "compact,delete" } else { "delete" };
     let configs = [
         ("cleanup.policy", policy),
-        ("segment.bytes", "1500"),
+        ("internal.segment.bytes", "1500"),
         ("min.cleanable.dirty.ratio", "0.1"),
         ("retention.ms", "-1"),
         ("delete.retention.ms", "20000"),

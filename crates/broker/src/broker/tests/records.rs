@@ -13,7 +13,7 @@ fn text(values: &[(i64, &str)]) -> Vec<(i64, String)> {
 #[test]
 fn batches_get_offsets_and_are_read_from_any_of_them() {
     let mut rig = Rig::new(BrokerConfig::default());
-    assert_eq!(rig.create_topic("t", 2, &[("segment.bytes", "200")]), 0);
+    assert_eq!(rig.create_topic("t", 2, &[("internal.segment.bytes", "200")]), 0);
     for start in [0, 3, 6, 9] {
         let response = rig.produce("t", 1, batch(&["a", "b", "c"]));
         assert_eq!((response.error_code, response.base_offset, response.log_append_time_ms), (0, start, -1));
@@ -187,7 +187,7 @@ fn log_append_time_is_the_brokers() {
 fn offsets_are_found_by_time_in_every_compression() {
     for compression in Compression::ALL {
         let mut rig = Rig::new(BrokerConfig::default());
-        rig.create_topic("t", 1, &[("segment.bytes", "300")]);
+        rig.create_topic("t", 1, &[("internal.segment.bytes", "300")]);
         for base in [10, 20, 30, 25] {
             let mut builder = Builder::new(BuilderOptions { compression, ..BuilderOptions::default() });
             for delta in 0..3 {
@@ -220,7 +220,7 @@ fn old_data_goes_by_time_and_by_size_and_offsets_go_on() {
         let mut rig = Rig::new(BrokerConfig::default());
         let one = batch(&["a"]);
         let segment = (one.len() + 1).to_string();
-        rig.create_topic("t", 1, &[("segment.bytes", &segment), (config, &segment)]);
+        rig.create_topic("t", 1, &[("internal.segment.bytes", &segment), (config, &segment)]);
         for _ in 0..5 {
             assert_eq!(rig.produce("t", 0, one.clone()).error_code, 0);
         }
@@ -251,7 +251,7 @@ fn compaction_keeps_the_last_value_of_every_key_and_tombstones_for_their_time() 
     let mut rig = Rig::new(BrokerConfig::default());
     let configs = [
         ("cleanup.policy", "compact"),
-        ("segment.bytes", "100"),
+        ("internal.segment.bytes", "100"),
         ("min.cleanable.dirty.ratio", "0"),
         ("delete.retention.ms", "100000"),
     ];

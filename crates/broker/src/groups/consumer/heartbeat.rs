@@ -170,7 +170,14 @@ impl Groups {
         if group.consumer.is_none() {
             let empty = group.state == State::Empty && group.members.is_empty() && group.pending.is_empty();
             if !joins || !empty {
-                let reason = format!("Group {name} is not a consumer group.");
+                // Members of the classic protocol cannot be members here.
+                let reason = if joins && group.protocol_type.as_deref() != Some("consumer") {
+                    format!(
+                        "Cannot upgrade classic group {name} to consumer group because the group does not use the consumer embedded protocol."
+                    )
+                } else {
+                    format!("Group {name} is not a consumer group.")
+                };
                 return Err((ResponseError::GroupIdNotFound, reason));
             }
             group.consumer = Some(ConsumerGroup { epoch: FIRST_EPOCH, ..ConsumerGroup::default() });

@@ -74,6 +74,7 @@ fn describe(name: &'static str) -> Step {
     step(name, ApiKey::DescribeTransactions, 0, |_| {
         RequestKind::DescribeTransactions(DescribeTransactionsRequest::default().with_transactional_ids(vec![tx2()]))
     })
+    .repeatable()
 }
 
 fn list(name: &'static str, pattern: &'static str) -> Step {
