@@ -453,7 +453,7 @@ impl ConsumerCore {
     /// When [`Input::Tick`] has something to do though nothing happens.
     pub fn next_deadline(&self, now: Duration) -> Option<Duration> {
         let group = self.group.as_ref().and_then(|group| group.member.next_deadline());
-        let calls = self.call_deadlines();
+        let calls = self.call_deadlines(now);
         let partitions = self.partitions.values().filter(|state| state.retry_at > now).map(|state| state.retry_at);
         let nodes = self.fetching.values().filter(|node| node.retry_at > now).map(|node| node.retry_at);
         let rest = [
@@ -465,8 +465,10 @@ impl ConsumerCore {
         calls.chain(partitions).chain(nodes).chain(rest.into_iter().flatten()).min()
     }
 
-    fn call_deadlines(&self) -> impl Iterator<Item = Duration> {
-        let commits = self.commits.values().flat_map(|call| [call.deadline, call.retry_at]);
+    fn call_deadlines(&self, now: Duration) -> impl Iterator<Item = Duration> {
+        // A commit that is under way, or waits for the coordinator, is not retried by time.
+        let retries = self.commits.values().map(|call| call.retry_at).filter(move |at| *at > now);
+        let commits = self.commits.values().map(|call| call.deadline).chain(retries);
         let committed = self.committed_calls.values().map(|call| call.deadline);
         let partitions = self.partition_calls.values().map(|(_, deadline)| *deadline);
         let closing = self.closing.map(|(_, deadline)| deadline);

@@ -785,6 +785,16 @@ fn calls_without_a_group_say_so() {
 }
 
 #[test]
+fn a_commit_under_way_does_not_ask_to_be_told_of_time_at_once() {
+    let mut core = ConsumerCore::new(in_group());
+    let offsets = Offsets::from([(partition(0), OffsetAndMetadata::new(3))]);
+    let call = Input::Call { id: CallId(1), call: Call::Commit(offsets), timeout: ms(60_000) };
+    core.step(ms(5), call, &mut Vec::new());
+    // The driver would come back without a pause until the coordinator is found.
+    assert!(core.next_deadline(ms(5)).is_some_and(|at| at > ms(5)));
+}
+
+#[test]
 fn offsets_are_committed_and_found_again() {
     let (mut world, index) = one_partition(in_group());
     let offsets = Offsets::from([(partition(0), OffsetAndMetadata::new(3))]);
