@@ -528,6 +528,8 @@ impl Broker {
         if self.next_producer_id >= self.reserved_producer_ids {
             let next = self.next_producer_id + PRODUCER_ID_BLOCK;
             self.record(&[Entry::ProducerIds { next }])?;
+            // An id that is given out twice makes records of one producer look like repeats of the other's; rare enough to wait for.
+            self.sync_journal()?;
             self.reserved_producer_ids = next;
         }
         let id = self.next_producer_id;

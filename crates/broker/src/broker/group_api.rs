@@ -122,7 +122,8 @@ impl Broker {
             .iter()
             .map(|offset| Entry::OffsetCommitted { group: group.clone(), offset: offset.clone() })
             .collect();
-        let written = self.record(&entries);
+        // What Kafka's coordinator answers when its log cannot be written: clients try again.
+        let written = self.record(&entries).map_err(|_| ResponseError::NotCoordinator);
         if written.is_ok() && !accepted.is_empty() {
             self.groups.commit(self.now.unix_ms, &group, accepted);
         }

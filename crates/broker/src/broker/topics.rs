@@ -205,7 +205,12 @@ impl Topics {
                 let start = topic.starts.get(&partition).copied().unwrap_or(0);
                 if start > 0 || present.contains(&partition.to_string()) {
                     let folder = topic.partition_folder(partition);
-                    let log = PartitionLog::recover(store, folder, start)?;
+                    let mut log = PartitionLog::recover(store, folder, start)?;
+                    let config = &topic.config.log;
+                    if config.flush_messages < i64::MAX || config.flush_ms < i64::MAX {
+                        // The process before may have died between write and flush, and a producer that asks again is told that its batch is there.
+                        log.flush()?;
+                    }
                     topic.partitions[usize::try_from(partition).expect("counted from zero")] = log;
                 }
             }

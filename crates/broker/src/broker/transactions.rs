@@ -441,7 +441,8 @@ impl Broker {
             Ok(())
         } else {
             let offsets = accepted.clone();
-            self.record(&[Entry::PendingOffsets { group: group.clone(), producer_id, offsets }])
+            let entry = Entry::PendingOffsets { group: group.clone(), producer_id, offsets };
+            self.record(&[entry]).map_err(|_| ResponseError::NotCoordinator)
         };
         if written.is_ok() && !accepted.is_empty() {
             self.groups.add_pending_offsets(self.now.unix_ms, &group, producer_id, accepted);
