@@ -1,7 +1,7 @@
 //! Numbers from a seed.
 
 /// `SplitMix64`: small, and the same everywhere.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Rng(u64);
 
 impl Rng {
@@ -21,7 +21,18 @@ impl Rng {
         self.next() % end
     }
 
+    /// A number from `low` on, below `end`.
+    pub(crate) fn between(&mut self, low: u64, end: u64) -> u64 {
+        low + self.below(end - low)
+    }
+
+    /// True once in `n` times; never with 0.
     pub(crate) fn one_in(&mut self, n: u64) -> bool {
-        self.below(n) == 0
+        n != 0 && self.below(n) == 0
+    }
+
+    /// One of these, of which there is at least one.
+    pub(crate) fn pick<T: Copy>(&mut self, from: &[T]) -> T {
+        from[self.below(from.len() as u64) as usize]
     }
 }
