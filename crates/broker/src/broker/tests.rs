@@ -2,6 +2,7 @@
 
 mod consumer_groups;
 mod crash;
+mod damage;
 mod groups;
 mod model;
 mod records;
