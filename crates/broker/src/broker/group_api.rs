@@ -370,7 +370,7 @@ fn of_one_group(topic: OffsetFetchResponseTopics) -> OffsetFetchResponseTopic {
 }
 
 /// Topics whose offsets the members of a group still need; `None` when that cannot be told and so may be any.
-fn topics_in_use(group: &Group) -> Option<BTreeSet<String>> {
+pub(super) fn topics_in_use(group: &Group) -> Option<BTreeSet<String>> {
     let mut topics = BTreeSet::new();
     if group.members.is_empty() {
         return Some(topics);

@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use super::Broker;
+use super::group_api::topics_in_use;
 use crate::groups::Effects;
 use crate::journal::Entry;
 
@@ -27,7 +28,7 @@ impl Broker {
 
     fn forget_groups(&mut self) {
         let mut effects = Effects::default();
-        self.groups.expired(self.now.unix_ms, &mut effects);
+        self.groups.expired(self.now.unix_ms, topics_in_use, &mut effects);
         if self.record(&effects.entries).is_ok() {
             effects.entries.into_iter().for_each(|entry| self.groups.play(entry));
         }

@@ -1,6 +1,6 @@
 //! Offsets of groups: committing, reading, forgetting; also those inside transactions.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use kafka_protocol::ResponseError;
@@ -144,17 +144,51 @@ impl Groups {
         }
     }
 
-    /// Entries that forget groups whose offsets nobody has asked for in a long time, and ids of groups that never formed.
-    pub(crate) fn expired(&self, now_ms: i64, effects: &mut Effects) {
+    /// Entries that forget offsets which were kept for long enough, and groups that have nothing any more.
+    ///
+    /// A group without members keeps its offsets from the time it lost them; one that never had members, and one of the consumer protocol,
+    /// keeps each from its commit. Of a group with members, only offsets of topics that they do not read go: `in_use` tells those of the
+    /// classic protocol, if they can be told.
+    pub(crate) fn expired(
+        &self,
+        now_ms: i64,
+        in_use: impl Fn(&Group) -> Option<BTreeSet<String>>,
+        effects: &mut Effects,
+    ) {
         let retention_ms = i64::try_from(self.limits.offsets_retention.as_millis()).unwrap_or(i64::MAX);
+        let is_old = |since_ms: i64| now_ms.saturating_sub(since_ms) >= retention_ms;
         for (name, group) in &self.groups {
-            let idle = group.is_empty()
-                && group.state == State::Empty
-                && group.pending.is_empty()
-                && group.pending_offsets.is_empty();
-            let forgotten = now_ms.saturating_sub(group.changed_ms) >= retention_ms;
+            if !group.pending_offsets.is_empty() {
+                continue;
+            }
+            let by_commit = group.consumer.is_some() || group.protocol_type.is_none() || !group.is_empty();
+            if by_commit {
+                let read = if group.consumer.is_none() && !group.is_empty() {
+                    match in_use(group) {
+                        Some(read) if group.state == State::Stable => read,
+                        _ => continue,
+                    }
+                } else {
+                    BTreeSet::new()
+                };
+                let is_read = |topic: &str| {
+                    read.contains(topic) || group.consumer.as_ref().is_some_and(|consumer| consumer.reads(topic))
+                };
+                let old =
+                    group.offsets.values().filter(|offset| is_old(offset.committed_ms) && !is_read(&offset.topic));
+                let before = effects.entries.len();
+                effects.entries.extend(old.map(|offset| Entry::OffsetRemoved {
+                    group: name.clone(),
+                    topic: offset.topic.clone(),
+                    partition: offset.partition,
+                }));
+                if effects.entries.len() - before < group.offsets.len() {
+                    continue; // What is left of them keeps the group.
+                }
+            }
+            let idle = group.is_empty() && group.state == State::Empty && group.pending.is_empty();
             let never_formed = group.offsets.is_empty() && group.generation == 0 && group.consumer.is_none();
-            if idle && (forgotten || never_formed) {
+            if idle && (is_old(group.changed_ms) || never_formed) {
                 effects.entries.push(Entry::GroupRemoved { group: name.clone() });
             }
         }

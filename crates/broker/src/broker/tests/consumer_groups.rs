@@ -3,8 +3,11 @@
 use std::collections::BTreeSet;
 
 use kafka_protocol::messages::consumer_group_heartbeat_request::TopicPartitions;
+use kafka_protocol::messages::offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic};
+use kafka_protocol::messages::offset_fetch_request::OffsetFetchRequestGroup;
 use kafka_protocol::messages::{
     ConsumerGroupDescribeRequest, ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse, GroupId,
+    OffsetCommitRequest, OffsetFetchRequest,
 };
 
 use super::*;
@@ -178,4 +181,57 @@ fn topics_that_come_grow_and_go_are_noticed() {
     by_pattern.regex = Some("(");
     assert_eq!(by_pattern.beat(&mut rig), 128, "an invalid pattern");
     assert_eq!(described(&mut rig).1, 2);
+}
+
+/// Commits an offset; `None` for somebody who keeps no group.
+fn commit(rig: &mut Rig, group: &str, by: Option<&Consumer>, topic: &str) -> i16 {
+    let partition = OffsetCommitRequestPartition::default().with_committed_offset(3);
+    let topic = OffsetCommitRequestTopic::default().with_name(topic_name(topic)).with_partitions(vec![partition]);
+    let request = OffsetCommitRequest::default()
+        .with_group_id(GroupId(group.to_owned().into()))
+        .with_member_id(by.map_or("", |consumer| consumer.id).into())
+        .with_generation_id_or_member_epoch(by.map_or(-1, |consumer| consumer.epoch))
+        .with_topics(vec![topic]);
+    match rig.ask(9, RequestKind::OffsetCommit(request)) {
+        ResponseKind::OffsetCommit(response) => response.topics[0].partitions[0].error_code,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn committed(rig: &mut Rig, group: &str) -> Vec<String> {
+    let wanted = OffsetFetchRequestGroup::default().with_group_id(GroupId(group.to_owned().into())).with_topics(None);
+    match rig.ask(9, RequestKind::OffsetFetch(OffsetFetchRequest::default().with_groups(vec![wanted]))) {
+        ResponseKind::OffsetFetch(response) => {
+            response.groups[0].topics.iter().map(|topic| topic.name.to_string()).collect()
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn offsets_are_forgotten_when_nobody_reads_their_topic() {
+    let offsets_retention = Duration::from_secs(600);
+    let mut rig = Rig::new(BrokerConfig { offsets_retention, ..BrokerConfig::default() });
+    rig.create_topic("t", 1, &[]);
+    rig.create_topic("u", 1, &[]);
+    let mut consumers = vec![Consumer::new("a", &["t", "u"])];
+    settle(&mut rig, &mut consumers);
+    assert_eq!(
+        (commit(&mut rig, "g", Some(&consumers[0]), "t"), commit(&mut rig, "g", Some(&consumers[0]), "u")),
+        (0, 0)
+    );
+    assert_eq!((commit(&mut rig, "alone", None, "t"), commit(&mut rig, "alone", None, "u")), (0, 0));
+    consumers[0].topics = vec!["t"];
+    for round in 0..20 {
+        settle(&mut rig, &mut consumers);
+        rig.pass(Duration::from_secs(40));
+        if round == 10 {
+            assert_eq!(commit(&mut rig, "alone", None, "u"), 0);
+        }
+    }
+    assert_eq!(committed(&mut rig, "g"), ["t"], "a topic that is read keeps its offset");
+    assert_eq!(committed(&mut rig, "alone"), ["u"], "what was committed again is kept");
+    rig.pass(Duration::from_secs(700));
+    assert_eq!(committed(&mut rig, "alone"), Vec::<String>::new());
+    assert_eq!(committed(&mut rig, "g"), Vec::<String>::new(), "nobody is left to read anything");
 }
