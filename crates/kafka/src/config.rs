@@ -6,6 +6,7 @@
 //! [`crate::security`].
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::num::ParseIntError;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -252,21 +253,25 @@ impl<'a> Keys<'a> {
 
     fn bootstrap(&mut self) -> Vec<(String, u16)> {
         let key = "bootstrap.servers";
+        let name = self.written(key);
         let Some(text) = self.text(key) else {
-            if !self.invalid.contains(key) {
-                self.problems.push(format!("Missing required configuration \"{key}\" which has no default value."));
+            if self.client == Client::Admin {
+                self.complain("You must set either bootstrap.servers or bootstrap.controllers".to_owned());
+            } else if !self.invalid.contains(key) {
+                self.complain(format!("Missing required configuration \"{name}\" which has no default value."));
             }
             return Vec::new();
         };
         let mut addresses = Vec::new();
         for url in text.split(',').map(str::trim).filter(|url| !url.is_empty()) {
             match address(url) {
-                Some(address) => addresses.push(address),
-                None => self.refuse(key, url, "expected host:port"),
+                Some((host, Ok(port))) => addresses.push((host, port)),
+                Some((_, Err(_))) => self.complain(format!("Invalid port in {name}: {url}")),
+                None => self.complain(format!("Invalid url in {name}: {url}")),
             }
         }
         if addresses.is_empty() && self.problems.is_empty() {
-            self.refuse(key, text, "No resolvable bootstrap urls given in bootstrap.servers");
+            self.complain(format!("No resolvable bootstrap urls given in {name}"));
         }
         addresses
     }
@@ -278,15 +283,13 @@ fn is_of_bytes(value: &str) -> bool {
     matches!(name, Some("ByteArraySerializer" | "ByteArrayDeserializer"))
 }
 
-/// `host:port`, `[v6]:port`, either with a protocol in front.
-fn address(url: &str) -> Option<(String, u16)> {
+/// `host:port`, `[v6]:port`, either with a protocol in front, and whether the number is one of a port.
+fn address(url: &str) -> Option<(String, Result<u16, ParseIntError>)> {
     let plain = url.rsplit_once("://").map_or(url, |(_, rest)| rest);
     let (host, port) = plain.rsplit_once(':')?;
     let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-    if host.is_empty() {
-        return None;
-    }
-    Some((host.to_owned(), port.parse().ok()?))
+    let is_number = !port.is_empty() && port.bytes().all(|digit| digit.is_ascii_digit());
+    (!host.is_empty() && is_number).then(|| (host.to_owned(), port.parse()))
 }
 
 /// Which properties parsers have asked for: the list's word that a property is supported is held against it.

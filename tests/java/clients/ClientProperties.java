@@ -62,10 +62,7 @@ public class ClientProperties {
 
     private static String refusal(ConfigDef.ConfigKey key, String value) {
         try {
-            Object parsed = ConfigDef.parseType(key.name, value, key.type);
-            if (key.validator != null) {
-                key.validator.ensureValid(key.name, parsed);
-            }
+            new ConfigDef().define(key).parse(Map.of(key.name, value));
             return null;
         } catch (ConfigException refused) {
             return refused.getMessage();

@@ -208,7 +208,7 @@ mod tests {
             Invalid value perhaps for configuration check.crcs: Expected value to be either true or false
             Invalid value -1 for configuration fetch.min.bytes: Value must be at least 0
             Invalid value many for configuration max.poll.records: Not a number of type INT
-            Invalid value nowhere for configuration bootstrap.servers: expected host:port"#]]
+            Invalid url in bootstrap.servers: nowhere"#]]
         .assert_eq(&error.unwrap_err().to_string());
     }
 

@@ -118,19 +118,21 @@ impl ProducerConfig {
         let wants_idempotence = keys.text("enable.idempotence").is_some();
         let retries = keys.number("retries", i32::MAX, 0);
         let max_in_flight = bytes(keys.number("max.in.flight.requests.per.connection", 5, 1));
-        let may_be_idempotent = acks == -1 && retries > 0 && max_in_flight <= MAX_IN_FLIGHT;
-        let idempotent = keys.flag("enable.idempotence", may_be_idempotent);
-        if wants_idempotence && idempotent && !may_be_idempotent {
-            let acks_text = keys.text("acks").unwrap_or_default();
-            if acks != -1 {
-                keys.refuse("acks", acks_text, "Must set acks to all in order to use the idempotent producer.");
-            }
+        // Without a word about it, idempotence goes where it cannot stay. As in Java that does not hold for too many requests in flight.
+        let may_be_idempotent = acks == -1 && retries > 0;
+        let idempotent = keys.flag("enable.idempotence", true) && (wants_idempotence || may_be_idempotent);
+        if idempotent {
             if retries == 0 {
-                keys.refuse("retries", "0", "Must set retries to non-zero when using the idempotent producer.");
+                keys.complain("Must set retries to non-zero when using the idempotent producer.".to_owned());
+            }
+            if acks != -1 {
+                let why = "Must set acks to all in order to use the idempotent producer. Otherwise we cannot guarantee idempotence.";
+                keys.complain(why.to_owned());
             }
             if max_in_flight > MAX_IN_FLIGHT {
-                let why = "Must set max.in.flight.requests.per.connection to at most 5 to use the idempotent producer.";
-                keys.refuse("max.in.flight.requests.per.connection", &max_in_flight.to_string(), why);
+                keys.complain(format!(
+                    "To use the idempotent producer, max.in.flight.requests.per.connection must be set to at most 5. Current value is {max_in_flight}."
+                ));
             }
         }
         let compression = keys.choice(
@@ -159,24 +161,22 @@ impl ProducerConfig {
             }
         }
         let transactional_id = keys.text("transactional.id").map(ToOwned::to_owned);
-        if let Some(id) = transactional_id.as_deref().filter(|_| !idempotent) {
-            keys.refuse("transactional.id", id, "Cannot set a transactional.id without also enabling idempotence.");
+        if transactional_id.is_some() && !idempotent {
+            keys.complain("Cannot set a transactional.id without also enabling idempotence.".to_owned());
         }
         let linger = keys.millis("linger.ms", defaults.linger);
         let request_timeout = keys.millis("request.timeout.ms", defaults.request_timeout);
         let mut delivery_timeout = keys.millis("delivery.timeout.ms", defaults.delivery_timeout);
         if delivery_timeout < linger.saturating_add(request_timeout) {
-            match keys.text("delivery.timeout.ms") {
-                Some(text) => {
-                    let why = "should be equal to or larger than linger.ms + request.timeout.ms";
-                    keys.refuse("delivery.timeout.ms", text, why);
-                }
-                None => delivery_timeout = linger.saturating_add(request_timeout),
+            if keys.text("delivery.timeout.ms").is_some() {
+                let why = "delivery.timeout.ms should be equal to or larger than linger.ms + request.timeout.ms";
+                keys.complain(why.to_owned());
             }
+            delivery_timeout = linger.saturating_add(request_timeout);
         }
         let batch_bytes = bytes(keys.number("batch.size", defaults.batch_bytes as i32, 0));
         let round_robin = match keys.text("partitioner.class") {
-            None | Some("org.apache.kafka.clients.producer.internals.DefaultPartitioner") => false,
+            None => false,
             Some("org.apache.kafka.clients.producer.RoundRobinPartitioner") => true,
             Some(class) => {
                 keys.refuse("partitioner.class", class, "only Java's default and its RoundRobinPartitioner are known");
@@ -255,9 +255,9 @@ mod tests {
         ]);
         expect_test::expect![[r#"
             Invalid value x for configuration linger.ms: Not a number of type LONG
-            Invalid value 1 for configuration acks: Must set acks to all in order to use the idempotent producer.
-            Invalid value 0 for configuration retries: Must set retries to non-zero when using the idempotent producer.
-            Invalid value 1000 for configuration delivery.timeout.ms: should be equal to or larger than linger.ms + request.timeout.ms
+            Must set retries to non-zero when using the idempotent producer.
+            Must set acks to all in order to use the idempotent producer. Otherwise we cannot guarantee idempotence.
+            delivery.timeout.ms should be equal to or larger than linger.ms + request.timeout.ms
             Invalid value com.example.Mine for configuration partitioner.class: only Java's default and its RoundRobinPartitioner are known"#]]
         .assert_eq(&error.unwrap_err().to_string());
     }

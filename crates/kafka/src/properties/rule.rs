@@ -25,7 +25,7 @@ pub enum Rule {
     NonEmpty,
     /// `auto.offset.reset`.
     OffsetReset,
-    /// A list without blanks and doubles.
+    /// A list without blanks. What is doubled counts once.
     Distinct,
     /// As `Distinct`, and not the empty list.
     Filled,
@@ -87,10 +87,6 @@ fn number(rule: Rule, name: &str, value: i64) -> Option<String> {
 fn list(rule: Rule, name: &str, elements: &[&str]) -> Option<String> {
     if rule == Rule::Filled && elements.is_empty() {
         return Some(format!("Configuration '{name}' must not be empty. Valid values include: any non-empty value"));
-    }
-    let doubled = elements.iter().enumerate().any(|(at, element)| elements[..at].contains(element));
-    if doubled {
-        return Some(format!("Configuration '{name}' values must not be duplicated."));
     }
     let blank = elements.iter().any(|element| element.is_empty());
     blank.then(|| format!("Configuration '{name}' values must not be empty."))
