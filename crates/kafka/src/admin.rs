@@ -81,7 +81,7 @@ impl AdminConfig {
         let retry_backoff_max = keys.millis("retry.backoff.max.ms", Duration::from_secs(1));
         if request_timeout > api_timeout && keys.text("default.api.timeout.ms").is_some() {
             let why = "The specified value of default.api.timeout.ms must be no smaller than the value of request.timeout.ms.";
-            keys.complain(why.to_owned());
+            keys.problem(why.to_owned());
         }
         let api_timeout = api_timeout.max(request_timeout);
         let (net, remarks) = keys.finish().map_err(AdminError::Config)?;

@@ -199,17 +199,14 @@ impl<'a> Keys<'a> {
         self.problems.push(problem);
     }
 
-    /// Notes a problem that no single key has.
-    pub(crate) fn complain(&mut self, problem: String) {
-        self.problems.push(problem);
-    }
-
     pub(crate) fn number<T: FromStr + PartialOrd + std::fmt::Display + Copy>(
         &mut self,
         key: &'static str,
         default: T,
         least: T,
     ) -> T {
+        #[cfg(test)]
+        recorded::default(self.client, key, &default.to_string());
         let Some(text) = self.text(key) else { return default };
         match text.parse() {
             Ok(number) if number >= least => number,
@@ -230,6 +227,8 @@ impl<'a> Keys<'a> {
     }
 
     pub(crate) fn flag(&mut self, key: &'static str, default: bool) -> bool {
+        #[cfg(test)]
+        recorded::default(self.client, key, &default.to_string());
         match self.text(key) {
             None => default,
             Some(text) if text.eq_ignore_ascii_case("true") => true,
@@ -256,9 +255,9 @@ impl<'a> Keys<'a> {
         let name = self.written(key);
         let Some(text) = self.text(key) else {
             if self.client == Client::Admin {
-                self.complain("You must set either bootstrap.servers or bootstrap.controllers".to_owned());
+                self.problem("You must set either bootstrap.servers or bootstrap.controllers".to_owned());
             } else if !self.invalid.contains(key) {
-                self.complain(format!("Missing required configuration \"{name}\" which has no default value."));
+                self.problem(format!("Missing required configuration \"{name}\" which has no default value."));
             }
             return Vec::new();
         };
@@ -266,12 +265,12 @@ impl<'a> Keys<'a> {
         for url in text.split(',').map(str::trim).filter(|url| !url.is_empty()) {
             match address(url) {
                 Some((host, Ok(port))) => addresses.push((host, port)),
-                Some((_, Err(_))) => self.complain(format!("Invalid port in {name}: {url}")),
-                None => self.complain(format!("Invalid url in {name}: {url}")),
+                Some((_, Err(_))) => self.problem(format!("Invalid port in {name}: {url}")),
+                None => self.problem(format!("Invalid url in {name}: {url}")),
             }
         }
         if addresses.is_empty() && self.problems.is_empty() {
-            self.complain(format!("No resolvable bootstrap urls given in {name}"));
+            self.problem(format!("No resolvable bootstrap urls given in {name}"));
         }
         addresses
     }
@@ -296,11 +295,21 @@ fn address(url: &str) -> Option<(String, Result<u16, ParseIntError>)> {
 #[cfg(test)]
 mod recorded {
     use super::Client;
+    use crate::properties::Default;
     use std::cell::RefCell;
     use std::collections::BTreeSet;
 
     thread_local! {
         pub(super) static READ: RefCell<BTreeSet<(Client, &'static str)>> = const { RefCell::new(BTreeSet::new()) };
+        pub(super) static OTHER_DEFAULTS: RefCell<BTreeSet<String>> = const { RefCell::new(BTreeSet::new()) };
+    }
+
+    /// Notes a default that a parser has and the list has not.
+    pub(super) fn default(client: Client, key: &'static str, default: &str) {
+        let listed = client.property(key).map(|property| property.default);
+        if !matches!(listed, Some(Default::Value(value)) if value == default) {
+            OTHER_DEFAULTS.with_borrow_mut(|all| all.insert(format!("{key}: {default}")));
+        }
     }
 }
 
@@ -342,6 +351,14 @@ mod tests {
         ],
     ];
 
+    /// Defaults that are not Java's: the system sizes a socket's buffers itself, and no login waits for ever.
+    const OTHER_DEFAULTS: &[&str] = &[
+        "receive.buffer.bytes: -1",
+        "sasl.login.connect.timeout.ms: 60000",
+        "sasl.login.read.timeout.ms: 60000",
+        "send.buffer.bytes: -1",
+    ];
+
     #[test]
     fn what_is_supported_is_read_and_what_is_ignored_is_not() {
         for world in WORLDS {
@@ -363,6 +380,8 @@ mod tests {
                 }
             }
         }
+        let defaults: Vec<_> = recorded::OTHER_DEFAULTS.with_borrow(|all| all.iter().cloned().collect());
+        assert_eq!(defaults, OTHER_DEFAULTS);
         assert!(wrong.is_empty(), "mend the status in crates/kafka/src/properties, or WORLDS above: {wrong:#?}");
     }
 

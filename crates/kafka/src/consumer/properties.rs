@@ -59,6 +59,9 @@ impl ConsumerConfig {
             group: None,
             ..defaults
         };
+        if keys.text_or_empty("group.id").is_some_and(str::is_empty) {
+            keys.problem("The configured group.id should not be an empty string or whitespace.".to_owned());
+        }
         let group = GroupConfig {
             group_id: keys.text("group.id").unwrap_or_default().to_owned(),
             instance_id: keys.text("group.instance.id").map(str::to_owned),
@@ -100,7 +103,7 @@ fn epochs(keys: &mut Keys<'_>, rack: &str) -> Option<EpochConfig> {
     };
     let given: Vec<&str> = foreign.iter().copied().filter(|key| keys.text(key).is_some()).collect();
     if !given.is_empty() {
-        keys.complain(format!("{} cannot be set when group.protocol={protocol}", given.join(", ")));
+        keys.problem(format!("{} cannot be set when group.protocol={protocol}", given.join(", ")));
     }
     (!is_classic).then(|| EpochConfig {
         member_id: String::new(),
@@ -112,7 +115,7 @@ fn epochs(keys: &mut Keys<'_>, rack: &str) -> Option<EpochConfig> {
 /// What Java refuses when it makes a member.
 fn check_group(keys: &mut Keys<'_>, group: &GroupConfig, is_classic: bool) {
     if is_classic && group.heartbeat_interval >= group.session_timeout {
-        keys.complain("Heartbeat must be set lower than the session timeout".to_owned());
+        keys.problem("Heartbeat must be set lower than the session timeout".to_owned());
     }
     let Some(id) = &group.instance_id else { return };
     let problem = if id == "." || id == ".." {
@@ -124,7 +127,7 @@ fn check_group(keys: &mut Keys<'_>, group: &GroupConfig, is_classic: bool) {
     } else {
         return;
     };
-    keys.complain(format!("Group instance id is invalid: {problem}"));
+    keys.problem(format!("Group instance id is invalid: {problem}"));
 }
 
 fn assignors(keys: &mut Keys<'_>) -> Vec<Assignor> {

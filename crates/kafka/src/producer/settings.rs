@@ -123,14 +123,14 @@ impl ProducerConfig {
         let idempotent = keys.flag("enable.idempotence", true) && (wants_idempotence || may_be_idempotent);
         if idempotent {
             if retries == 0 {
-                keys.complain("Must set retries to non-zero when using the idempotent producer.".to_owned());
+                keys.problem("Must set retries to non-zero when using the idempotent producer.".to_owned());
             }
             if acks != -1 {
                 let why = "Must set acks to all in order to use the idempotent producer. Otherwise we cannot guarantee idempotence.";
-                keys.complain(why.to_owned());
+                keys.problem(why.to_owned());
             }
             if max_in_flight > MAX_IN_FLIGHT {
-                keys.complain(format!(
+                keys.problem(format!(
                     "To use the idempotent producer, max.in.flight.requests.per.connection must be set to at most 5. Current value is {max_in_flight}."
                 ));
             }
@@ -162,7 +162,7 @@ impl ProducerConfig {
         }
         let transactional_id = keys.text("transactional.id").map(ToOwned::to_owned);
         if transactional_id.is_some() && !idempotent {
-            keys.complain("Cannot set a transactional.id without also enabling idempotence.".to_owned());
+            keys.problem("Cannot set a transactional.id without also enabling idempotence.".to_owned());
         }
         let linger = keys.millis("linger.ms", defaults.linger);
         let request_timeout = keys.millis("request.timeout.ms", defaults.request_timeout);
@@ -170,7 +170,7 @@ impl ProducerConfig {
         if delivery_timeout < linger.saturating_add(request_timeout) {
             if keys.text("delivery.timeout.ms").is_some() {
                 let why = "delivery.timeout.ms should be equal to or larger than linger.ms + request.timeout.ms";
-                keys.complain(why.to_owned());
+                keys.problem(why.to_owned());
             }
             delivery_timeout = linger.saturating_add(request_timeout);
         }
