@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::server::Listener;
+
 /// Where a broker keeps its data.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Data {
@@ -21,6 +23,8 @@ pub struct BrokerConfig {
     pub port: u16,
     /// Host that clients are told to connect to; by default the one listened on, or the loopback if that is every interface.
     pub advertised_host: Option<String>,
+    /// Kafka's `listeners`; if there are any, they hold instead of the three settings above.
+    pub listeners: Vec<Listener>,
     /// Where records are kept.
     pub data: Data,
     /// The broker's number in metadata.
@@ -69,6 +73,7 @@ impl Default for BrokerConfig {
             host: "127.0.0.1".to_owned(),
             port: 0,
             advertised_host: None,
+            listeners: Vec::new(),
             data: Data::Memory,
             node_id: 1,
             num_partitions: 1,

@@ -61,6 +61,7 @@ mod group_config;
 mod groups;
 mod journal;
 mod log;
+mod properties;
 mod re2;
 mod server;
 mod store;
@@ -68,5 +69,5 @@ mod topic_config;
 
 pub use broker::{Broker, ConnectionId, IdSource, Now, OpenError, Reply, Request};
 pub use config::{BrokerConfig, Data};
-pub use server::{RunningBroker, StartError};
+pub use server::{Listener, RunningBroker, StartError};
 pub use store::{DiskError, DiskStore, MemoryStore, Store, StoreFile};

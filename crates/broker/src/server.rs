@@ -11,6 +11,7 @@
 )]
 
 mod connection;
+mod listener;
 mod worker;
 
 use std::io;
@@ -19,6 +20,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use kurier_kafka::security::tls::ServerTls;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::signal::unix::SignalKind;
 use tokio::sync::{Semaphore, oneshot, watch};
@@ -26,7 +28,8 @@ use tokio::sync::{Semaphore, oneshot, watch};
 use crate::broker::{Broker, ConnectionId, OpenError};
 use crate::config::BrokerConfig;
 use crate::store::DiskError;
-use connection::Limits;
+use connection::{Entrance, Limits};
+pub use listener::Listener;
 use worker::{Command, Worker};
 
 /// How long the server waits after the system refused to accept a connection (no descriptors left, mostly).
@@ -61,8 +64,7 @@ pub enum StartError {
 /// Dropping it stops it as well, but does not wait for its files to be closed; [`RunningBroker::stop`] does.
 #[derive(Debug)]
 pub struct RunningBroker {
-    local: SocketAddr,
-    address: String,
+    places: Vec<Place>,
     cluster_id: String,
     shutdown: watch::Sender<bool>,
     finished: oneshot::Receiver<io::Result<()>>,
@@ -70,14 +72,37 @@ pub struct RunningBroker {
     max_connections: usize,
 }
 
+/// A listener that is open.
+#[derive(Debug)]
+struct Place {
+    name: String,
+    local: SocketAddr,
+    address: String,
+}
+
 impl Broker {
     /// Starts a broker that listens for clients. The current tokio runtime serves its connections, a thread of its own does the rest.
     pub async fn start(config: BrokerConfig) -> Result<RunningBroker, StartError> {
         survive_file_size_limit();
-        let listener = listen(&config).await?;
-        let local =
-            listener.local_addr().map_err(|source| StartError::Listen { address: config.host.clone(), source })?;
-        let host = config.advertised_host.clone().unwrap_or_else(|| reachable(&config.host, local.ip()));
+        let mut listeners = config.listeners.clone();
+        if listeners.is_empty() {
+            let mut only = Listener::plain("PLAINTEXT", config.host.clone(), config.port);
+            only.advertised = config.advertised_host.clone().map(|host| (host, 0));
+            listeners.push(only);
+        }
+        let (mut places, mut entrances) = (Vec::new(), Vec::new());
+        for listener in listeners {
+            let socket = listen(&listener).await?;
+            let failed = |source| StartError::Listen { address: listener.host.clone(), source };
+            let local = socket.local_addr().map_err(failed)?;
+            let (host, port) = listener.advertised.unwrap_or_else(|| (reachable(&listener.host, local.ip()), 0));
+            let port = if port == 0 { local.port() } else { port };
+            let address = SocketText { host: &host, port }.to_string();
+            places.push(Place { name: listener.name, local, address });
+            let tls = listener.tls.as_ref().map(ServerTls::config);
+            entrances.push((socket, Entrance { advertised: Arc::new((host, port)), tls }));
+        }
+        let first = entrances[0].1.advertised.clone();
         let limits = Limits {
             max_request_bytes: config.max_request_bytes,
             max_idle: config.max_idle,
@@ -86,33 +111,42 @@ impl Broker {
         };
         let max_connections = config.max_connections.clamp(1, Semaphore::MAX_PERMITS);
         let connections = Arc::new(Semaphore::new(max_connections));
-        let worker = Worker::start(config, (host.clone(), local.port())).await?;
+        let worker = Worker::start(config, first).await?;
         let (shutdown, stopping) = watch::channel(false);
         let running = RunningBroker {
-            local,
-            address: SocketText { host: &host, port: local.port() }.to_string(),
+            places,
             cluster_id: worker.cluster_id,
             shutdown,
             finished: worker.finished,
             connections: connections.clone(),
             max_connections,
         };
-        tracing::info!(address = running.address, "the broker is ready");
-        let acceptor = Acceptor { listener, limits, connections, commands: worker.commands, stopping };
-        tokio::spawn(acceptor.run());
+        for place in &running.places {
+            tracing::info!(address = place.address, listener = place.name, "the broker is ready");
+        }
+        for (listener, entrance) in entrances {
+            let (limits, connections) = (limits.clone(), connections.clone());
+            let (commands, stopping) = (worker.commands.clone(), stopping.clone());
+            tokio::spawn(Acceptor { listener, entrance, limits, connections, commands, stopping }.run());
+        }
         Ok(running)
     }
 }
 
 impl RunningBroker {
-    /// Host and port that clients are told, as they go into `bootstrap.servers`.
+    /// Host and port that clients are told, as they go into `bootstrap.servers`; those of the first listener.
     pub fn address(&self) -> &str {
-        &self.address
+        &self.places[0].address
     }
 
-    /// The address that is listened on.
+    /// Names of the listeners, and the host and port that their clients are told.
+    pub fn addresses(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.places.iter().map(|place| (place.name.as_str(), place.address.as_str()))
+    }
+
+    /// The address that the first listener listens on.
     pub fn local_addr(&self) -> SocketAddr {
-        self.local
+        self.places[0].local
     }
 
     /// The cluster's id.
@@ -152,12 +186,12 @@ fn survive_file_size_limit() {
     }
 }
 
-async fn listen(config: &BrokerConfig) -> Result<TcpListener, StartError> {
+async fn listen(listener: &Listener) -> Result<TcpListener, StartError> {
     let failed = |source| StartError::Listen {
-        address: SocketText { host: &config.host, port: config.port }.to_string(),
+        address: SocketText { host: &listener.host, port: listener.port }.to_string(),
         source,
     };
-    TcpListener::bind((config.host.as_str(), config.port)).await.map_err(failed)
+    TcpListener::bind((listener.host.as_str(), listener.port)).await.map_err(failed)
 }
 
 /// A semaphore counts in kilobytes, for its permits are 32 bits wide where they are taken.
@@ -190,6 +224,7 @@ impl std::fmt::Display for SocketText<'_> {
 /// Takes connections in until the broker stops.
 struct Acceptor {
     listener: TcpListener,
+    entrance: Entrance,
     limits: Limits,
     connections: Arc<Semaphore>,
     commands: worker::CommandSender,
@@ -226,8 +261,15 @@ impl Acceptor {
             tracing::warn!(%peer, "connection refused: as many are open as `max.connections` allows");
             return;
         };
-        let serving =
-            connection::serve(id, stream, peer, self.limits.clone(), self.commands.clone(), self.stopping.clone());
+        let serving = connection::serve(
+            id,
+            stream,
+            peer,
+            self.entrance.clone(),
+            self.limits.clone(),
+            self.commands.clone(),
+            self.stopping.clone(),
+        );
         tokio::spawn(async move {
             serving.await;
             drop(permit);

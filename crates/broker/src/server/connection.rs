@@ -8,12 +8,13 @@ use std::time::Duration;
 use bytes::{Buf, Bytes, BytesMut};
 use kafka_protocol::messages::{ApiKey, RequestHeader, RequestKind};
 use kurier_kafka::wire::{OutFrame, RequestError, decode_request, encode_response_frame};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use rustls::ServerConfig;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio_rustls::TlsAcceptor;
 
-use super::worker::{Command, CommandSender, Outgoing};
+use super::worker::{Advertised, Command, CommandSender, Outgoing};
 use crate::broker::{ConnectionId, Request};
 
 /// Bytes that one permit of [`Limits::pending_bytes`] stands for.
@@ -26,6 +27,16 @@ const RESERVE: usize = 64 * 1024;
 const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 /// How much of an answer a client must take within [`WRITE_TIMEOUT`].
 const WRITE_CHUNK: usize = 1024 * 1024;
+
+/// How long a client may take to agree on TLS.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What a listener has for its connections.
+#[derive(Clone)]
+pub(super) struct Entrance {
+    pub(super) advertised: Advertised,
+    pub(super) tls: Option<Arc<ServerConfig>>,
+}
 
 /// Bounds on what clients may take up.
 #[derive(Clone)]
@@ -50,6 +61,7 @@ pub(super) async fn serve(
     id: ConnectionId,
     stream: TcpStream,
     peer: SocketAddr,
+    entrance: Entrance,
     limits: Limits,
     commands: CommandSender,
     mut stopping: watch::Receiver<bool>,
@@ -58,54 +70,102 @@ pub(super) async fn serve(
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%peer, "cannot turn off Nagle's algorithm: {error}");
     }
-    let (outgoing, answers) = mpsc::unbounded_channel();
-    if !commands.send(Command::Opened(id, outgoing)) {
-        return;
-    }
-    let (read, write) = stream.into_split();
-    let slots = Arc::new(Semaphore::new(MAX_UNANSWERED));
-    let mut reader = Reader {
-        id,
-        host: format!("/{}", peer.ip()),
-        stream: read,
-        buffer: BytesMut::new(),
-        limits,
-        commands: commands.clone(),
-        slots: slots.clone(),
+    let client = Client { id, peer, advertised: entrance.advertised, limits, commands, stopping: stopping.clone() };
+    let Some(tls) = entrance.tls else {
+        let (read, write) = stream.into_split();
+        return client.serve(read, write).await;
     };
-    let mut writer = Writer { stream: write, answers, slots };
-    let ended = {
-        let writing = writer.run();
-        tokio::pin!(writing);
-        let reading = async {
-            tokio::select! {
-                ended = reader.run() => ended,
-                _ = stopping.wait_for(|stopping| *stopping) => Ended::Quietly,
-            }
-        };
-        tokio::select! {
-            // What was answered before the client stopped sending is not written any more: it is gone, or it broke the protocol.
-            ended = reading => ended,
-            ended = &mut writing => ended,
+    let handshake = tokio::time::timeout(HANDSHAKE_TIMEOUT, TlsAcceptor::from(tls).accept(stream));
+    let handshake = tokio::select! {
+        handshake = handshake => handshake,
+        _ = stopping.wait_for(|stopping| *stopping) => return,
+    };
+    match handshake {
+        Ok(Ok(stream)) => {
+            let (read, write) = tokio::io::split(stream);
+            client.serve(read, write).await;
         }
-    };
-    if let Ended::Because(reason) = ended {
-        tracing::warn!(%peer, "connection closed: {reason}");
+        Ok(Err(error)) => match handshake_problem(&error) {
+            Some(reason) => tracing::warn!(%peer, "SSL handshake failed: {reason}"),
+            None => tracing::debug!(%peer, "a client went during the SSL handshake: {error}"),
+        },
+        Err(_) => tracing::warn!(%peer, "SSL handshake failed: the client did not end it in time"),
     }
-    commands.send(Command::Closed(id));
 }
 
-struct Reader {
+/// What TLS has against a client; nothing if the client just went.
+fn handshake_problem(error: &io::Error) -> Option<String> {
+    let error = error.get_ref()?.downcast_ref::<rustls::Error>()?;
+    Some(match error {
+        rustls::Error::InvalidMessage(_) => {
+            format!("it does not speak TLS ({error}); its `security.protocol` must be SSL or SASL_SSL here")
+        }
+        rustls::Error::InvalidCertificate(rustls::CertificateError::Other(why)) => why.to_string(),
+        error => error.to_string(),
+    })
+}
+
+/// A client that is to be served.
+struct Client {
+    id: ConnectionId,
+    peer: SocketAddr,
+    advertised: Advertised,
+    limits: Limits,
+    commands: CommandSender,
+    stopping: watch::Receiver<bool>,
+}
+
+impl Client {
+    async fn serve(self, read: impl AsyncRead + Unpin, write: impl AsyncWrite + Unpin) {
+        let Self { id, peer, advertised, limits, commands, mut stopping } = self;
+        let (outgoing, answers) = mpsc::unbounded_channel();
+        if !commands.send(Command::Opened(id, advertised, outgoing)) {
+            return;
+        }
+        let slots = Arc::new(Semaphore::new(MAX_UNANSWERED));
+        let mut reader = Reader {
+            id,
+            host: format!("/{}", peer.ip()),
+            stream: read,
+            buffer: BytesMut::new(),
+            limits,
+            commands: commands.clone(),
+            slots: slots.clone(),
+        };
+        let mut writer = Writer { stream: write, answers, slots };
+        let ended = {
+            let writing = writer.run();
+            tokio::pin!(writing);
+            let reading = async {
+                tokio::select! {
+                    ended = reader.run() => ended,
+                    _ = stopping.wait_for(|stopping| *stopping) => Ended::Quietly,
+                }
+            };
+            tokio::select! {
+                // What was answered before the client stopped sending is not written any more: it is gone, or it broke the protocol.
+                ended = reading => ended,
+                ended = &mut writing => ended,
+            }
+        };
+        if let Ended::Because(reason) = ended {
+            tracing::warn!(%peer, "connection closed: {reason}");
+        }
+        commands.send(Command::Closed(id));
+    }
+}
+
+struct Reader<R> {
     id: ConnectionId,
     host: String,
-    stream: OwnedReadHalf,
+    stream: R,
     buffer: BytesMut,
     limits: Limits,
     commands: CommandSender,
     slots: Arc<Semaphore>,
 }
 
-impl Reader {
+impl<R: AsyncRead + Unpin> Reader<R> {
     async fn run(&mut self) -> Ended {
         loop {
             // One slot for each request, given back when its answer is written.
@@ -162,6 +222,8 @@ impl Reader {
         match tokio::time::timeout(self.limits.max_idle, self.stream.read_buf(&mut self.buffer)).await {
             Ok(Ok(count)) => Ok(count > 0),
             Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionReset => Err(Ended::Quietly),
+            // A client that goes without taking leave of TLS has gone all the same; nothing of a request is missing unseen, for its length is known.
+            Ok(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
             Ok(Err(error)) => Err(Ended::Because(error.to_string())),
             Err(_) => {
                 tracing::debug!("an idle connection is closed");
@@ -193,13 +255,13 @@ impl Reader {
     }
 }
 
-struct Writer {
-    stream: OwnedWriteHalf,
+struct Writer<W> {
+    stream: W,
     answers: mpsc::UnboundedReceiver<Outgoing>,
     slots: Arc<Semaphore>,
 }
 
-impl Writer {
+impl<W: AsyncWrite + Unpin> Writer<W> {
     async fn run(&mut self) -> Ended {
         while let Some(outgoing) = self.answers.recv().await {
             match outgoing {
@@ -225,7 +287,11 @@ impl Writer {
     async fn write(&mut self, mut frame: OutFrame) -> Result<(), Ended> {
         while frame.has_remaining() {
             let mut chunk = (&mut frame).take(WRITE_CHUNK);
-            match tokio::time::timeout(WRITE_TIMEOUT, self.stream.write_all_buf(&mut chunk)).await {
+            let writing = async {
+                self.stream.write_all_buf(&mut chunk).await?;
+                self.stream.flush().await
+            };
+            match tokio::time::timeout(WRITE_TIMEOUT, writing).await {
                 Ok(Ok(())) => {}
                 Ok(Err(error))
                     if matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset) =>

@@ -4,6 +4,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
+use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -17,12 +18,15 @@ use crate::broker::{Broker, ConnectionId, Now, Reply, Request};
 use crate::config::{BrokerConfig, Data};
 use crate::store::{DiskStore, MemoryStore, Store};
 
+/// The host and port that clients of a listener are told.
+pub(super) type Advertised = Arc<(String, u16)>;
+
 /// What connections tell the thread.
 pub(super) enum Command {
-    /// A client is there; answers go to this channel.
+    /// A client is there; it is told this address, and answers go to this channel.
     ///
     /// It needs no bound of its own: a connection has a bounded number of requests under way.
-    Opened(ConnectionId, UnboundedSender<Outgoing>),
+    Opened(ConnectionId, Advertised, UnboundedSender<Outgoing>),
     /// A request, with the room that it takes up until it is answered.
     Request(ConnectionId, Box<Request>, OwnedSemaphorePermit),
     /// A client is gone.
@@ -61,7 +65,7 @@ pub(super) struct Worker {
 
 impl Worker {
     /// Opens the broker in its thread and returns when it is ready.
-    pub(super) async fn start(config: BrokerConfig, address: (String, u16)) -> Result<Self, StartError> {
+    pub(super) async fn start(config: BrokerConfig, address: Advertised) -> Result<Self, StartError> {
         let (commands, inbox) = mpsc::channel();
         let (ready, is_ready) = oneshot::channel();
         let (finish, finished) = oneshot::channel();
@@ -69,7 +73,8 @@ impl Worker {
             Ok((broker, clock)) => {
                 // If nobody waits any more, nobody will send a command either: the loop ends at once.
                 let _ = ready.send(Ok(broker.cluster_id().to_owned()));
-                let result = Loop { broker, clock, clients: HashMap::new(), stopping: false }.run(&inbox);
+                let clients = HashMap::new();
+                let result = Loop { broker, clock, clients, advertised: address, stopping: false }.run(&inbox);
                 if let Err(error) = &result {
                     tracing::error!(
                         "the broker's files could not be closed as they should: {error}; the next start checks them"
@@ -117,6 +122,7 @@ impl Clock {
 }
 
 struct Client {
+    advertised: Advertised,
     outgoing: UnboundedSender<Outgoing>,
     /// Room taken by requests that are not yet answered, in their order.
     rooms: VecDeque<OwnedSemaphorePermit>,
@@ -126,6 +132,8 @@ struct Loop {
     broker: Broker,
     clock: Clock,
     clients: HashMap<ConnectionId, Client>,
+    /// What the broker says now of where it is.
+    advertised: Advertised,
     stopping: bool,
 }
 
@@ -149,12 +157,17 @@ impl Loop {
 
     fn take(&mut self, command: Command, replies: &mut Vec<Reply>) {
         match command {
-            Command::Opened(id, outgoing) => {
-                self.clients.insert(id, Client { outgoing, rooms: VecDeque::new() });
+            Command::Opened(id, advertised, outgoing) => {
+                self.clients.insert(id, Client { advertised, outgoing, rooms: VecDeque::new() });
             }
             Command::Request(id, request, room) => {
                 if let Some(client) = self.clients.get_mut(&id) {
                     client.rooms.push_back(room);
+                    // Requests that ask where the broker is are answered at once, so one address at a time is enough for it.
+                    if !Arc::ptr_eq(&self.advertised, &client.advertised) {
+                        self.advertised = Arc::clone(&client.advertised);
+                        self.broker.advertise(&self.advertised.0, self.advertised.1);
+                    }
                     self.broker.step(self.clock.now(), id, *request, replies);
                 }
             }

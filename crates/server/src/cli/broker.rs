@@ -5,13 +5,15 @@ use crate::rest::LogLevel;
 use crate::{logging, process};
 use clap::Args;
 use kurier_broker::{Broker, BrokerConfig, Data};
-use std::path::PathBuf;
+use kurier_runtime::config::standalone::read_properties;
+use std::path::{Path, PathBuf};
 
 const AFTER_HELP: &str = "\
 Examples:
   kurier broker                                    in memory, on localhost:9092
   kurier broker --data kafka-data --port 9093      on disk; found again at the next start
   kurier broker --topic-default retention.ms=3600000
+  kurier broker --config server.properties         Kafka's names: listeners, ssl.*, log.dirs, …
 
 It is one node without replication, for development and tests.";
 
@@ -19,6 +21,9 @@ It is one node without replication, for development and tests.";
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
 pub(super) struct BrokerArgs {
+    /// A file with Apache Kafka's broker settings, for several listeners and TLS; instead of the other options.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["data", "host", "port", "advertised_host", "partitions", "no_auto_create", "topic_default"])]
+    config: Option<PathBuf>,
     /// Folder for the data; without it everything is kept in memory and gone at the end.
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
@@ -43,8 +48,11 @@ pub(super) struct BrokerArgs {
 }
 
 impl BrokerArgs {
-    fn config(self) -> BrokerConfig {
-        BrokerConfig {
+    fn config(self) -> Result<BrokerConfig, Failure> {
+        if let Some(file) = &self.config {
+            return from_file(file);
+        }
+        Ok(BrokerConfig {
             host: self.host,
             port: self.port,
             advertised_host: self.advertised_host,
@@ -53,8 +61,19 @@ impl BrokerArgs {
             auto_create_topics: !self.no_auto_create,
             topic_defaults: self.topic_default,
             ..BrokerConfig::default()
-        }
+        })
     }
+}
+
+/// Reads a file with Kafka's names; keys without an effect are a warning.
+fn from_file(file: &Path) -> Result<BrokerConfig, Failure> {
+    let properties = read_properties(file)?.into_iter().collect();
+    let (config, unused) = BrokerConfig::from_properties(&properties)
+        .map_err(|problems| Failure::new(format!("{}: {}", file.display(), problems.join("\n"))))?;
+    if !unused.is_empty() {
+        tracing::warn!("{}: these settings have no effect in this broker: {}", file.display(), unused.join(", "));
+    }
+    Ok(config)
 }
 
 /// Runs a broker until it is told to stop.
@@ -62,7 +81,7 @@ pub(super) fn run(args: BrokerArgs) -> Result<(), Failure> {
     logging::init(LogLevel::Info);
     process::block_on(async {
         let mut stop = process::StopSignals::listen()?;
-        let config = args.config();
+        let config = args.config()?;
         let place = match &config.data {
             Data::Memory => "in memory".to_owned(),
             Data::Dir(folder) => format!("in {}", folder.display()),
@@ -71,7 +90,8 @@ pub(super) fn run(args: BrokerArgs) -> Result<(), Failure> {
             kurier_broker::StartError::Listen { .. } => Failure::new(format!("{error} (--port)")),
             error => error.into(),
         })?;
-        super::print(&format!("Broker on {}, data {place}; Ctrl-C stops it.\n", broker.address()))?;
+        let addresses: Vec<&str> = broker.addresses().map(|(_, address)| address).collect();
+        super::print(&format!("Broker on {}, data {place}; Ctrl-C stops it.\n", addresses.join(" and ")))?;
         stop.wait().await;
         Ok(broker.stop().await?)
     })

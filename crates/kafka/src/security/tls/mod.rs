@@ -156,6 +156,15 @@ fn system_anchors() -> Result<path::Anchors, String> {
     Ok(path::Anchors { certificates, are_public: true })
 }
 
+impl PartialEq for ServerTls {
+    /// Whether it is the same one; another that was read from the same files is another.
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.config, &other.config)
+    }
+}
+
+impl Eq for ServerTls {}
+
 impl fmt::Debug for ClientTls {
     /// Keys stay unseen.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
