@@ -67,14 +67,13 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
     let stop = Stop::default();
     end_on_ctrl_c(stop.clone())?;
-    let binary = if args.planted { planted_binary()? } else { kurier_binary() };
     let scenario = match args.scenario {
         Scenario::Idempotent => cluster::Scenario::Idempotent,
         Scenario::Transactional => cluster::Scenario::Transactional,
     };
     match args.what {
         What::Cluster => println!("killing brokers of Apache Kafka, {} runs from seed {}", args.runs, args.seed),
-        _ => println!("killing {}, {} runs from seed {}", binary.display(), args.runs, args.seed),
+        What::Worker | What::Broker => println!("killing kurier, {} runs from seed {}", args.runs, args.seed),
     }
     let mut tally = Tally::new(match args.what {
         What::Worker => &worker::PHASES,
@@ -83,10 +82,11 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     });
     let mut one: Box<dyn FnMut(u64, &mut Tally) -> Result<()>> = match args.what {
         What::Worker => {
-            let mut bed = worker::Bed::start(binary, stop.clone())?;
+            let mut bed = worker::Bed::start(kurier_binary(), stop.clone())?;
             Box::new(move |seed, tally| bed.run(seed, tally))
         }
         What::Broker => {
+            let binary = if args.planted { planted_binary()? } else { kurier_binary() };
             let bed = broker::Bed::new(binary, stop.clone())?;
             let mut bed = if args.planted { bed } else { bed.keep_findings() };
             Box::new(move |seed, tally| bed.run(seed, tally))
