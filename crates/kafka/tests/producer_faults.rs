@@ -36,6 +36,7 @@ const MESSAGE_TOO_LARGE: i16 = 10;
 const NOT_ENOUGH_REPLICAS: i16 = 19;
 const NOT_ENOUGH_REPLICAS_AFTER_APPEND: i16 = 20;
 const OUT_OF_ORDER_SEQUENCE: i16 = 45;
+const UNKNOWN_PRODUCER_ID: i16 = 59;
 const INVALID_PRODUCER_EPOCH: i16 = 47;
 const INVALID_RECORD: i16 = 87;
 
@@ -75,6 +76,8 @@ struct Weather {
     invalid: u64,
     /// Whether what a broken connection carried may arrive after its end was noticed.
     late: bool,
+    /// How often in a thousand handfuls brokers forget all producers, once nothing is under way: their records were deleted.
+    forgets: u64,
 }
 
 #[derive(Default)]
@@ -98,6 +101,8 @@ struct Cluster {
     logs: BTreeMap<Place, Log>,
     max_batch: usize,
     next_producer: i64,
+    /// How often a producer was told that it is not known.
+    told_unknown: u64,
     weather: Weather,
 }
 
@@ -165,6 +170,11 @@ impl Cluster {
         let header = batch.header().clone();
         let (first, last) = (header.base_sequence, header.last_sequence());
         let known = log.producers.get(&header.producer_id).filter(|_| header.has_producer());
+        // As brokers did before Apache Kafka 2.4.
+        if weather.forgets > 0 && known.is_none() && first != 0 {
+            self.told_unknown += 1;
+            return (UNKNOWN_PRODUCER_ID, -1);
+        }
         if let Some(known) = known {
             if header.producer_epoch < known.epoch {
                 return (INVALID_PRODUCER_EPOCH, -1);
@@ -373,13 +383,15 @@ fn record(batch: &mut ProduceBatch, rng: &mut Rng, ticket: u64, topics: &[Arc<st
     draft.finish(ticket, Destination { topic: &topic, partition, timestamp: Some(1) });
 }
 
-fn check(seed: u64, weather: Weather, settings: Settings, records: u64) {
+/// Answers how often a producer was told that it is not known.
+fn check(seed: u64, weather: Weather, settings: Settings, records: u64) -> u64 {
     let mut rng = Rng(seed);
     let logs = TOPICS.iter().flat_map(|topic| (0..PARTITIONS).map(|partition| ((*topic).to_owned(), partition)));
     let idempotent = settings.idempotent;
     let logs = logs.map(|place| (place, Log { leader: rng.below(NODES as u64) as i32, ..Log::default() })).collect();
     // Some batches turn out too large; a single record never does.
-    let cluster = Cluster { logs, max_batch: 300 + rng.below(1_000) as usize, next_producer: 0, weather };
+    let cluster =
+        Cluster { logs, max_batch: 300 + rng.below(1_000) as usize, next_producer: 0, told_unknown: 0, weather };
     let mut world = World {
         rng,
         now: Duration::from_secs(1),
@@ -411,6 +423,13 @@ fn check(seed: u64, weather: Weather, settings: Settings, records: u64) {
             }
             let until = world.now + Duration::from_millis(50);
             world.advance(until);
+        }
+        if world.rng.chance(weather.forgets) {
+            while (world.told.len() as u64) < sent || !world.due.is_empty() {
+                let until = world.now + Duration::from_secs(1);
+                world.advance(until);
+            }
+            world.cluster.logs.values_mut().for_each(|log| log.producers.clear());
         }
         let until = world.now + world.rng.millis(20);
         while world.now < until {
@@ -454,6 +473,7 @@ fn check(seed: u64, weather: Weather, settings: Settings, records: u64) {
         let failed = world.told.iter().find(|(_, outcome)| outcome.is_err());
         assert_eq!(failed, None, "seed {seed}: nothing was given up");
     }
+    world.cluster.told_unknown
 }
 
 fn settings(seed: u64) -> Settings {
@@ -480,8 +500,14 @@ fn seeds(usual: u64) -> std::ops::Range<u64> {
 fn every_record_arrives_once_and_in_order() {
     for seed in seeds(60) {
         let breaks = [0, 20, 100, 300][seed as usize % 4];
-        let weather =
-            Weather { breaks, refusals: [0, 30, 150][seed as usize % 3], moves: seed % 5 * 4, invalid: 0, late: true };
+        let weather = Weather {
+            breaks,
+            refusals: [0, 30, 150][seed as usize % 3],
+            moves: seed % 5 * 4,
+            invalid: 0,
+            late: true,
+            forgets: 0,
+        };
         let compression = if seed % 7 == 0 { Compression::Lz4 } else { Compression::None };
         check(seed, weather, Settings { compression, ..settings(seed) }, 600);
     }
@@ -491,11 +517,29 @@ fn every_record_arrives_once_and_in_order() {
 fn records_that_are_given_up_harm_no_others() {
     for seed in seeds(60) {
         let breaks = [0, 20, 100, 300][seed as usize % 4];
-        let weather =
-            Weather { breaks, refusals: [0, 30, 150][seed as usize % 3], moves: seed % 5 * 4, invalid: 4, late: false };
+        let weather = Weather {
+            breaks,
+            refusals: [0, 30, 150][seed as usize % 3],
+            moves: seed % 5 * 4,
+            invalid: 4,
+            late: false,
+            forgets: 0,
+        };
         let delivery_timeout = Duration::from_millis([30, 100, 1_000][seed as usize % 3]);
         check(seed, weather, Settings { delivery_timeout, ..settings(seed) }, 600);
     }
+}
+
+#[test]
+fn a_producer_that_brokers_have_forgotten_goes_on() {
+    let mut told_unknown = 0;
+    for seed in seeds(40) {
+        let breaks = [0, 20, 100, 300][seed as usize % 4];
+        let refusals = [0, 30, 150][seed as usize % 3];
+        let weather = Weather { breaks, refusals, moves: seed % 5 * 4, invalid: 0, late: false, forgets: 200 };
+        told_unknown += check(seed, weather, settings(seed), 600);
+    }
+    assert!(told_unknown > 0, "no producer was ever told that it is not known");
 }
 
 #[test]
@@ -503,7 +547,7 @@ fn without_numbers_nothing_is_lost_and_order_is_kept() {
     for seed in seeds(40) {
         let breaks = [0, 20, 100, 300][seed as usize % 4];
         let refusals = [0, 30, 150][seed as usize % 3];
-        let weather = Weather { breaks, refusals, moves: seed % 5 * 4, invalid: 0, late: false };
+        let weather = Weather { breaks, refusals, moves: seed % 5 * 4, invalid: 0, late: false, forgets: 0 };
         check(seed, weather, Settings { idempotent: false, max_in_flight: 1, ..settings(seed) }, 600);
     }
 }
@@ -511,10 +555,10 @@ fn without_numbers_nothing_is_lost_and_order_is_kept() {
 #[test]
 fn who_may_not_have_a_producer_id_is_told_so() {
     const CLUSTER_AUTHORIZATION_FAILED: i16 = 31;
-    let weather = Weather { breaks: 0, refusals: 0, moves: 0, invalid: 0, late: false };
+    let weather = Weather { breaks: 0, refusals: 0, moves: 0, invalid: 0, late: false, forgets: 0 };
     let logs = TOPICS.iter().flat_map(|topic| (0..PARTITIONS).map(|partition| ((*topic).to_owned(), partition)));
     let logs = logs.map(|place| (place, Log::default())).collect();
-    let mut cluster = Cluster { logs, max_batch: 1_000, next_producer: 0, weather };
+    let mut cluster = Cluster { logs, max_batch: 1_000, next_producer: 0, told_unknown: 0, weather };
     let (mut rng, mut core, mut effects) = (Rng(1), ProducerCore::new(settings(0)), Vec::new());
     let (mut batch, now) = (ProduceBatch::default(), Duration::from_secs(1));
     record(&mut batch, &mut rng, 0, &["a".into()]);
