@@ -3,7 +3,10 @@
 //! Java's murmur2 is part of the protocol between clients that write the same topic: another hash would tear a key apart. Records without a key stay
 //! with one partition until a batch of them is there and then go to another one by chance, rather one of a broker that keeps up, as in Java's
 //! `BuiltInPartitioner`. A fixed beginning would send the first records of all tasks of a worker to the same partition. With Java's
-//! `RoundRobinPartitioner` they take turns one by one. Not here: `partitioner.availability.timeout.ms`.
+//! `RoundRobinPartitioner` they take turns one by one. A broker that does not answer for `partitioner.availability.timeout.ms` gets none of them.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// Java's `Utils.murmur2`.
 pub fn murmur2(data: &[u8]) -> u32 {
@@ -45,6 +48,11 @@ impl Chance {
         Self(seed)
     }
 
+    /// A time up to a fifth shorter or longer.
+    pub(super) fn spread(&mut self, wait: Duration) -> Duration {
+        wait.mul_f64(0.8 + 0.4 * self.below(1 << 10) as f64 / 1_024.0)
+    }
+
     /// A number below `limit`, which is at least one. Splitmix; the bias of so short a range is no matter.
     fn below(&mut self, limit: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
@@ -72,6 +80,47 @@ pub(super) fn choose(chance: &mut Chance, queues: impl Iterator<Item = (i32, usi
 pub(super) fn next_in_turn(last: Option<i32>, mut partitions: impl Iterator<Item = i32> + Clone) -> Option<i32> {
     let behind = partitions.clone().find(|partition| last.is_none_or(|last| *partition > last));
     behind.or_else(|| partitions.next())
+}
+
+/// Since when brokers have not answered.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Leaders(BTreeMap<i32, Awaited>);
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Awaited {
+    requests: u32,
+    since: Option<Duration>,
+    /// When the last request ended without an answer.
+    failed: Option<Duration>,
+}
+
+impl Leaders {
+    /// A broker was sent a request.
+    pub(super) fn asked(&mut self, now: Duration, node: i32) {
+        let awaited = self.0.entry(node).or_default();
+        awaited.requests += 1;
+        awaited.since.get_or_insert(now);
+    }
+
+    /// A request to it ended. One without an answer says nothing good: it is away until it answers, or until nobody has tried for a while.
+    pub(super) fn answered(&mut self, now: Duration, node: i32, is_answer: bool) {
+        let awaited = self.0.entry(node).or_default();
+        awaited.requests = awaited.requests.saturating_sub(1);
+        if is_answer {
+            awaited.since = (awaited.requests > 0).then_some(now);
+        } else {
+            awaited.failed = Some(now);
+        }
+    }
+
+    /// Whether it has not answered for longer than `patience`.
+    pub(super) fn is_away(&self, now: Duration, node: i32, patience: Duration) -> bool {
+        let is_long = |since: Duration| now.saturating_sub(since) > patience;
+        self.0.get(&node).is_some_and(|awaited| {
+            let is_tried = awaited.requests > 0 || awaited.failed.is_some_and(|failed| !is_long(failed));
+            is_tried && awaited.since.is_some_and(is_long)
+        })
+    }
 }
 
 /// Where records without a key go.
@@ -163,6 +212,33 @@ mod tests {
         for (last, partitions, expected) in cases {
             assert_eq!(next_in_turn(last, partitions.iter().copied()), expected, "{last:?} of {partitions:?}");
         }
+    }
+
+    #[test]
+    fn a_broker_is_away_until_it_answers() {
+        let ms = Duration::from_millis;
+        let mut leaders = Leaders::default();
+        let is_away = |leaders: &Leaders, now| leaders.is_away(ms(now), 1, ms(50));
+        assert!(!is_away(&leaders, 1_000), "never asked");
+        leaders.asked(ms(0), 1);
+        leaders.asked(ms(40), 1);
+        assert!(!is_away(&leaders, 50) && is_away(&leaders, 51));
+        leaders.answered(ms(60), 1, true);
+        assert!(!is_away(&leaders, 110) && is_away(&leaders, 111), "the other is waited for");
+        leaders.answered(ms(120), 1, false);
+        assert!(is_away(&leaders, 130), "a connection that ended is no answer");
+        assert!(!is_away(&leaders, 171), "nobody has tried for a while");
+        leaders.asked(ms(140), 1);
+        leaders.answered(ms(150), 1, true);
+        assert!(!is_away(&leaders, 1_000), "nothing is asked");
+    }
+
+    #[test]
+    fn waits_are_spread_by_a_fifth() {
+        let (mut chance, wait) = (Chance::new(3), Duration::from_millis(100));
+        let waits: Vec<u128> = (0..200).map(|_| chance.spread(wait).as_millis()).collect();
+        assert!(waits.iter().all(|wait| (80..120).contains(wait)), "{waits:?}");
+        assert!(waits.iter().any(|wait| *wait < 85) && waits.iter().any(|wait| *wait > 115), "{waits:?}");
     }
 
     #[test]

@@ -63,6 +63,8 @@ pub struct Settings {
     pub round_robin: bool,
     /// `partitioner.adaptive.partitioning.enable`: whether partitions with a shorter queue get more of them.
     pub adaptive: bool,
+    /// `partitioner.availability.timeout.ms`: a broker that has not answered for so long gets no records without a key; zero switches it off.
+    pub availability_timeout: Duration,
     /// Where chance begins that chooses partitions. [`super::Producer::new`] sets it.
     pub seed: u64,
 }
@@ -92,6 +94,7 @@ impl Default for Settings {
             ignore_keys: false,
             round_robin: false,
             adaptive: true,
+            availability_timeout: Duration::ZERO,
             seed: 0,
         }
     }
@@ -118,23 +121,24 @@ impl ProducerConfig {
         let wants_idempotence = keys.text("enable.idempotence").is_some();
         let retries = keys.number("retries", i32::MAX, 0);
         let max_in_flight = bytes(keys.number("max.in.flight.requests.per.connection", 5, 1));
-        // Without a word about it, idempotence goes where it cannot stay. As in Java that does not hold for too many requests in flight.
+        // As Java's `postProcessAndValidateIdempotenceConfigs`: two settings switch idempotence off unless it is asked for, the third is refused.
+        let idempotent = keys.flag("enable.idempotence", true);
         let may_be_idempotent = acks == -1 && retries > 0;
-        let idempotent = keys.flag("enable.idempotence", true) && (wants_idempotence || may_be_idempotent);
-        if idempotent {
+        if idempotent && wants_idempotence {
             if retries == 0 {
                 keys.problem("Must set retries to non-zero when using the idempotent producer.".to_owned());
             }
             if acks != -1 {
-                let why = "Must set acks to all in order to use the idempotent producer. Otherwise we cannot guarantee idempotence.";
-                keys.problem(why.to_owned());
-            }
-            if max_in_flight > MAX_IN_FLIGHT {
-                keys.problem(format!(
-                    "To use the idempotent producer, max.in.flight.requests.per.connection must be set to at most 5. Current value is {max_in_flight}."
-                ));
+                keys.problem("Must set acks to all in order to use the idempotent producer. Otherwise we cannot guarantee idempotence.".to_owned());
             }
         }
+        if idempotent && max_in_flight > MAX_IN_FLIGHT {
+            keys.problem(format!(
+                "To use the idempotent producer, max.in.flight.requests.per.connection must be set to at most {MAX_IN_FLIGHT}. Current \
+                 value is {max_in_flight}."
+            ));
+        }
+        let idempotent = idempotent && may_be_idempotent;
         let compression = keys.choice(
             "compression.type",
             Compression::None,
@@ -179,7 +183,7 @@ impl ProducerConfig {
             None => false,
             Some("org.apache.kafka.clients.producer.RoundRobinPartitioner") => true,
             Some(class) => {
-                keys.refuse("partitioner.class", class, "only Java's default and its RoundRobinPartitioner are known");
+                keys.refuse("partitioner.class", class, "only Java's RoundRobinPartitioner is known");
                 false
             }
         };
@@ -207,6 +211,7 @@ impl ProducerConfig {
             ignore_keys: keys.flag("partitioner.ignore.keys", false) || round_robin,
             round_robin,
             adaptive: keys.flag("partitioner.adaptive.partitioning.enable", defaults.adaptive),
+            availability_timeout: keys.millis("partitioner.availability.timeout.ms", defaults.availability_timeout),
             seed: defaults.seed,
         };
         let (net, remarks) = keys.finish().map_err(ProducerError::Config)?;
@@ -243,6 +248,38 @@ mod tests {
     }
 
     #[test]
+    fn settings_that_do_not_go_together_are_told_in_javas_words() {
+        // As Apache Kafka 4.3.1 answers.
+        let acks =
+            "Must set acks to all in order to use the idempotent producer. Otherwise we cannot guarantee idempotence.";
+        let retries = "Must set retries to non-zero when using the idempotent producer.";
+        let in_flight = "To use the idempotent producer, max.in.flight.requests.per.connection must be set to at most 5. Current value is 6.";
+        let transactional = "Cannot set a transactional.id without also enabling idempotence.";
+        let delivery = "delivery.timeout.ms should be equal to or larger than linger.ms + request.timeout.ms";
+        let of_connection = "max.in.flight.requests.per.connection";
+        let cases: &[(&[(&str, &str)], &str)] = &[
+            (&[("acks", "1"), ("enable.idempotence", "true")], acks),
+            (&[("acks", "0"), ("transactional.id", "t")], transactional),
+            (&[("retries", "0"), ("enable.idempotence", "true")], retries),
+            (&[("retries", "0"), ("transactional.id", "t")], transactional),
+            (&[("enable.idempotence", "false"), ("transactional.id", "t")], transactional),
+            (&[(of_connection, "6")], in_flight),
+            (&[(of_connection, "6"), ("enable.idempotence", "true")], in_flight),
+            (&[(of_connection, "6"), ("acks", "1")], in_flight),
+            (&[("delivery.timeout.ms", "1000")], delivery),
+        ];
+        for (settings, expected) in cases {
+            assert_eq!(parse(settings).unwrap_err().to_string(), *expected, "{settings:?}");
+        }
+        for settings in [[("retries", "0")], [("acks", "0")], [("enable.idempotence", "false")]] {
+            assert!(!parse(&settings).unwrap().settings.idempotent, "{settings:?}");
+        }
+        let config = parse(&[("transactional.id", "t"), ("transaction.timeout.ms", "7")]).unwrap().settings;
+        assert_eq!((config.transactional_id.as_deref(), config.transaction_timeout.as_millis()), (Some("t"), 7));
+        assert_eq!(parse(&[("linger.ms", "200000")]).unwrap().settings.delivery_timeout.as_millis(), 230_000);
+    }
+
+    #[test]
     fn all_problems_are_reported_at_once() {
         let error = parse(&[
             ("acks", "1"),
@@ -257,8 +294,9 @@ mod tests {
             Invalid value x for configuration linger.ms: Not a number of type LONG
             Must set retries to non-zero when using the idempotent producer.
             Must set acks to all in order to use the idempotent producer. Otherwise we cannot guarantee idempotence.
+            Cannot set a transactional.id without also enabling idempotence.
             delivery.timeout.ms should be equal to or larger than linger.ms + request.timeout.ms
-            Invalid value com.example.Mine for configuration partitioner.class: only Java's default and its RoundRobinPartitioner are known"#]]
+            Invalid value com.example.Mine for configuration partitioner.class: only Java's RoundRobinPartitioner is known"#]]
         .assert_eq(&error.unwrap_err().to_string());
     }
 }

@@ -28,7 +28,7 @@ use self::cluster::Topic;
 use self::partition::{Flying, Open, Partition, Spare, Tickets, add_ticket, finish, give_up, next_after};
 pub use self::transaction::Operation;
 use self::transaction::{Membership, Transaction, TransactionAsked};
-use super::partitioner::{Chance, choose, next_in_turn, partition_of};
+use super::partitioner::{Chance, Leaders, choose, next_in_turn, partition_of};
 use super::{Delivery, DeliveryError, Outgoing, ProduceBatch, Settings};
 use crate::batch::{Builder, BuilderOptions, Compression, HEADER_LEN, HeaderRef, record_size};
 use crate::consumer::TopicPartition;
@@ -98,7 +98,8 @@ impl Mark {
 enum Asked {
     Metadata,
     ProducerId,
-    Produce(Vec<TopicPartition>),
+    /// By the broker that was asked.
+    Produce(i32, Vec<TopicPartition>),
     Transaction(TransactionAsked),
 }
 
@@ -126,8 +127,12 @@ pub struct ProducerCore {
     id_at: Duration,
     id_failures: u32,
     ratio: f32,
+    /// Which brokers keep up.
+    leaders: Leaders,
     /// Chooses partitions.
     chance: Chance,
+    /// Spreads retries.
+    jitter: Chance,
     spare: Spare,
     /// What batches grow to while they wait; less where the broker found one too large.
     backlog_bytes: usize,
@@ -159,7 +164,9 @@ impl ProducerCore {
             id_at: Duration::ZERO,
             id_failures: 0,
             ratio: 1.0,
+            leaders: Leaders::default(),
             chance,
+            jitter: chance,
             backlog_bytes,
             spare: Spare::default(),
         }
@@ -274,14 +281,15 @@ impl ProducerCore {
                 let settings = &self.settings;
                 let turn = if settings.round_robin { 0 } else { settings.batch_bytes.saturating_sub(HEADER_LEN) };
                 let stays = topic.sticky.stays(count, size.saturating_sub(HEADER_LEN), turn);
-                Some(Some(stays.unwrap_or_else(|| self.turn(topic_at, count))))
+                Some(Some(stays.unwrap_or_else(|| self.turn(now, topic_at, count))))
             }
         }
     }
 
     /// The next partition of a topic for records without a key.
     #[cold]
-    fn turn(&mut self, topic: usize, count: i32) -> i32 {
+    fn turn(&mut self, now: Duration, topic: usize, count: i32) -> i32 {
+        let (patience, leaders) = (self.settings.availability_timeout, &self.leaders);
         let (topic, partitions, chance) = (&mut self.topics[topic], &self.partitions, &mut self.chance);
         let is_adaptive = self.settings.adaptive;
         let queue = |partition: i32| {
@@ -294,7 +302,13 @@ impl ProducerCore {
             let last = topic.sticky.last();
             next_in_turn(last, led).or_else(|| next_in_turn(last, 0..count))
         } else {
-            choose(chance, led.map(queue)).or_else(|| choose(chance, (0..count).map(queue)))
+            let is_available = |partition: &i32| {
+                patience.is_zero()
+                    || topic.leaders.get(partition).is_some_and(|node| !leaders.is_away(now, *node, patience))
+            };
+            choose(chance, led.clone().filter(is_available).map(queue))
+                .or_else(|| choose(chance, led.map(queue)))
+                .or_else(|| choose(chance, (0..count).map(queue)))
         };
         topic.sticky.go_to(next.unwrap_or_default())
     }
@@ -489,7 +503,10 @@ impl ProducerCore {
             Input::Answer { id, response } => match self.asked.remove(&id) {
                 Some(Asked::Metadata) => self.metadata_answered(now, response, effects),
                 Some(Asked::ProducerId) => self.id_answered(now, response),
-                Some(Asked::Produce(places)) => self.produce_answered(now, id, &places, response, effects),
+                Some(Asked::Produce(node, places)) => {
+                    self.leaders.answered(now, node, response.is_ok());
+                    self.produce_answered(now, id, &places, response, effects);
+                }
                 Some(Asked::Transaction(asked)) => self.transaction_answered(now, asked, response, effects),
                 None => {}
             },
@@ -545,8 +562,10 @@ impl ProducerCore {
         id
     }
 
-    fn backoff(&self, failures: u32) -> Duration {
-        crate::backoff::backoff(self.settings.retry_backoff, self.settings.retry_backoff_max, failures)
+    /// The wait after so many failures, a fifth shorter or longer by chance (KIP-580), so that producers that failed together do not come back together.
+    fn backoff(&mut self, failures: u32) -> Duration {
+        let wait = crate::backoff::backoff(self.settings.retry_backoff, self.settings.retry_backoff_max, failures);
+        self.jitter.spread(wait).min(self.settings.retry_backoff_max)
     }
 }
 

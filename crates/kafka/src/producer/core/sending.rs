@@ -111,7 +111,8 @@ impl ProducerCore {
                 let highest = self.transaction.as_ref().and_then(Transaction::highest_produce);
                 let request = RequestKind::Produce(produce_request(&self.settings, batches));
                 let to = Target::Node(leader);
-                let id = self.request(Asked::Produce(places.clone()), to, request, highest, effects);
+                self.leaders.asked(now, leader);
+                let id = self.request(Asked::Produce(leader, places.clone()), to, request, highest, effects);
                 carriers.extend(places.into_iter().map(|place| (place, id)));
             }
             for (place, packed) in leaving {

@@ -69,7 +69,8 @@ impl ProducerCore {
     ) {
         effects.push(Effect::Wake);
         let first = self.settings.retry_backoff;
-        let wait = self.transaction.as_ref().map_or(first, |transaction| self.backoff(transaction.failures));
+        let failed = self.transaction.as_ref().map_or(0, |transaction| transaction.failures);
+        let wait = self.backoff(failed);
         let Some(transaction) = &mut self.transaction else { return };
         transaction.busy = false;
         if transaction.state == State::FatalError {
