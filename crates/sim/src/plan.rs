@@ -23,11 +23,17 @@ pub(crate) struct TopicPlan {
 
 /// The topics. What is written to the first ones stays.
 pub(crate) const TOPICS: [TopicPlan; 4] = [
-    TopicPlan { name: "plain", partitions: 3, configs: &[("segment.bytes", "20000")], is_cut: false, is_keyed: false },
+    TopicPlan {
+        name: "plain",
+        partitions: 3,
+        configs: &[("internal.segment.bytes", "20000")],
+        is_cut: false,
+        is_keyed: false,
+    },
     TopicPlan {
         name: "cut",
         partitions: 1,
-        configs: &[("segment.bytes", "2000"), ("retention.bytes", "4000")],
+        configs: &[("internal.segment.bytes", "2000"), ("retention.bytes", "4000")],
         is_cut: true,
         is_keyed: false,
     },
@@ -36,14 +42,20 @@ pub(crate) const TOPICS: [TopicPlan; 4] = [
         partitions: 2,
         configs: &[
             ("cleanup.policy", "compact"),
-            ("segment.bytes", "2000"),
+            ("internal.segment.bytes", "2000"),
             ("min.cleanable.dirty.ratio", "0.01"),
             ("delete.retention.ms", "1000"),
         ],
         is_cut: false,
         is_keyed: true,
     },
-    TopicPlan { name: "mixed", partitions: 2, configs: &[("segment.bytes", "20000")], is_cut: false, is_keyed: false },
+    TopicPlan {
+        name: "mixed",
+        partitions: 2,
+        configs: &[("internal.segment.bytes", "20000")],
+        is_cut: false,
+        is_keyed: false,
+    },
 ];
 /// Where records for groups are.
 pub(crate) const PLAIN: usize = 0;
@@ -99,6 +111,19 @@ pub(crate) const STORMY: Duration = Duration::from_secs(300);
 /// How long everything may take once faults are over.
 pub(crate) const CALM: Duration = Duration::from_secs(240);
 
+/// How members of the group share it out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Membership {
+    /// Everything is given up before each rebalance.
+    Eager,
+    /// The same, with shares that change little.
+    Sticky,
+    /// Only what moves is given up.
+    Cooperative,
+    /// The coordinator shares out (KIP-848).
+    Epochs,
+}
+
 /// What one seed does.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
@@ -121,6 +146,9 @@ pub(crate) struct Plan {
     /// Transactional ids.
     pub(crate) transactional: usize,
     pub(crate) members: usize,
+    pub(crate) membership: Membership,
+    /// What the cluster's feature `transaction.version` is: 1 or 2.
+    pub(crate) transaction_version: i16,
     /// Members that are static.
     pub(crate) statics: usize,
     /// Most milliseconds between two appends of a producer.
@@ -140,7 +168,7 @@ impl Plan {
                 weights[*fault as usize] = 6;
             }
         }
-        let members = rng.between(1, 5) as usize;
+        let members = rng.between(if planted.is_some() { 2 } else { 1 }, 5) as usize;
         Self {
             planted,
             stormy,
@@ -152,10 +180,24 @@ impl Plan {
             latency: rng.pick(&[3, 20, 80, 300]),
             producers: rng.between(1, 4) as usize,
             // Where power fails nothing is promised of transactions: their journal is synced later.
-            transactional: if power_fails { 0 } else { rng.below(3) as usize },
+            transactional: match planted {
+                _ if power_fails => 0,
+                Some(_) => 2,
+                None => rng.below(3) as usize,
+            },
             members,
-            statics: rng.below(members as u64 + 1) as usize,
-            pause: rng.pick(&[1_000, 2_500, 6_000]),
+            membership: match planted {
+                Some(Planted::RevocationNotAwaited) => Membership::Cooperative,
+                Some(_) => Membership::Eager,
+                None => rng.pick(&[Membership::Eager, Membership::Sticky, Membership::Cooperative, Membership::Epochs]),
+            },
+            transaction_version: if planted == Some(Planted::LostTransactionalBump) { 1 } else { rng.pick(&[1, 2]) },
+            // What stands in for a stale member must not look like a static one.
+            statics: match planted {
+                Some(Planted::GenerationNotChecked) => 0,
+                _ => rng.below(members as u64 + 1) as usize,
+            },
+            pause: rng.pick(&[1_500, 4_000, 8_000]),
         }
     }
 

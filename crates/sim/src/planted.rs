@@ -8,9 +8,16 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use kafka_protocol::messages::offset_commit_response::{OffsetCommitResponsePartition, OffsetCommitResponseTopic};
-use kafka_protocol::messages::{OffsetCommitRequest, OffsetCommitResponse, RequestKind, ResponseKind};
+use kafka_protocol::messages::txn_offset_commit_response::{
+    TxnOffsetCommitResponsePartition, TxnOffsetCommitResponseTopic,
+};
+use kafka_protocol::messages::{
+    InitProducerIdResponse, OffsetCommitRequest, OffsetCommitResponse, ProducerId, RequestKind, ResponseKind,
+    TxnOffsetCommitResponse,
+};
 use kurier_broker::{MemoryStore, Store};
 use kurier_kafka::batch::{BatchHeader, Frames};
+use kurier_kafka::wire::{decode_consumer_subscription, encode_consumer_subscription};
 
 use crate::rng::Rng;
 use crate::store::{HeldStore, UncutStore};
@@ -79,6 +86,20 @@ planted! {
     CommitAckedBeforeWrite = "commit-acked-before-write", [BrokerKilled, MemberKilled];
     /// Two members are assigned the same partitions.
     TwoOwners = "two-owners", [MemberKilled];
+    /// A partition is given to its next owner before the last one has said that it gave it up.
+    RevocationNotAwaited = "revocation-not-awaited", [MemberKilled, MemberLeft];
+    /// Readers of committed records are not told which transactions were aborted.
+    AbortedShown = "aborted-shown", [TransactionalKilled];
+    /// Readers of committed records are given those of open transactions.
+    StableOffsetIgnored = "stable-offset-ignored", [TransactionalKilled];
+    /// The end of a transaction is acknowledged as committed, and its markers say that it was aborted.
+    CommitTurnedAbort = "commit-turned-abort", [];
+    /// Offsets that a transaction carries are acknowledged and forgotten.
+    CarriedOffsetsLost = "carried-offsets-lost", [];
+    /// What comes from a fenced producer passes for its successor's.
+    SkippedFence = "skipped-fence", [TransactionalReplaced];
+    /// Who begins with a transactional id that is in use gets the same epoch.
+    LostTransactionalBump = "lost-transactional-bump", [TransactionalReplaced];
 }
 
 /// Where things are changed on their way.
@@ -94,6 +115,10 @@ pub(crate) struct Tamper {
     held: Option<OffsetCommitRequest>,
     assignments: BTreeMap<i32, Bytes>,
     generation: i32,
+    /// The newest epoch of each producer id, and who has which transactional id.
+    epochs: BTreeMap<i64, i16>,
+    asked_id: Option<String>,
+    holders: BTreeMap<String, (ProducerId, i16)>,
 }
 
 impl Tamper {
@@ -108,6 +133,9 @@ impl Tamper {
             held: None,
             assignments: BTreeMap::new(),
             generation: 0,
+            epochs: BTreeMap::new(),
+            asked_id: None,
+            holders: BTreeMap::new(),
         }
     }
 
@@ -172,11 +200,76 @@ impl Tamper {
                     Some(_) => None,
                 }
             }
+            (Planted::RevocationNotAwaited, RequestKind::JoinGroup(join)) => {
+                for protocol in &mut join.protocols {
+                    protocol.metadata = disowned(&protocol.metadata);
+                }
+                None
+            }
+            (Planted::StableOffsetIgnored, RequestKind::Fetch(fetch)) => {
+                fetch.isolation_level = 0;
+                None
+            }
+            (Planted::CommitTurnedAbort, RequestKind::EndTxn(end)) => {
+                end.committed = end.committed && !self.rng.one_in(4);
+                None
+            }
+            (Planted::CarriedOffsetsLost, RequestKind::TxnOffsetCommit(commit)) => {
+                let topics = commit.topics.iter().map(|topic| {
+                    let partition = |index| TxnOffsetCommitResponsePartition::default().with_partition_index(index);
+                    let partitions = topic.partitions.iter().map(|asked| partition(asked.partition_index));
+                    TxnOffsetCommitResponseTopic::default()
+                        .with_name(topic.name.clone())
+                        .with_partitions(partitions.collect())
+                });
+                Some(ResponseKind::TxnOffsetCommit(TxnOffsetCommitResponse::default().with_topics(topics.collect())))
+            }
+            (Planted::SkippedFence, body) => {
+                self.unfence(body);
+                None
+            }
+            (Planted::LostTransactionalBump, RequestKind::InitProducerId(init)) => {
+                self.asked_id = init.transactional_id.as_ref().map(|id| id.to_string());
+                let (producer, epoch) = self.holders.get(self.asked_id.as_ref()?)?;
+                let answer = InitProducerIdResponse::default();
+                Some(ResponseKind::InitProducerId(answer.with_producer_id(*producer).with_producer_epoch(*epoch)))
+            }
             (Planted::TwoOwners, RequestKind::SyncGroup(sync)) => {
                 self.generation = sync.generation_id;
                 None
             }
             _ => None,
+        }
+    }
+
+    /// Lets a request pass for one of the newest epoch.
+    fn unfence(&self, body: &mut RequestKind) {
+        let newest = |producer: ProducerId, epoch: &mut i16| {
+            if let Some(newest) = self.epochs.get(&producer.0) {
+                *epoch = (*epoch).max(*newest);
+            }
+        };
+        match body {
+            RequestKind::AddPartitionsToTxn(add) => {
+                newest(add.v3_and_below_producer_id, &mut add.v3_and_below_producer_epoch);
+            }
+            RequestKind::AddOffsetsToTxn(add) => newest(add.producer_id, &mut add.producer_epoch),
+            RequestKind::TxnOffsetCommit(commit) => newest(commit.producer_id, &mut commit.producer_epoch),
+            RequestKind::EndTxn(end) => newest(end.producer_id, &mut end.producer_epoch),
+            RequestKind::Produce(produce) => {
+                let all = produce.topic_data.iter_mut().flat_map(|topic| &mut topic.partition_data);
+                for records in all.filter_map(|data| data.records.as_mut()) {
+                    let Ok(Some(header)) = BatchHeader::read(records) else { continue };
+                    let mut epoch = header.producer_epoch;
+                    newest(ProducerId(header.producer_id), &mut epoch);
+                    if epoch != header.producer_epoch {
+                        let mut batch = BytesMut::from(&records[..]);
+                        number(&mut batch, header.producer_id, epoch, header.base_sequence);
+                        *records = batch.freeze();
+                    }
+                }
+            }
+            _ => {}
         }
     }
 
@@ -229,6 +322,21 @@ impl Tamper {
             (Planted::GenerationNotChecked, ResponseKind::JoinGroup(join)) if join.error_code == 0 => {
                 self.member = Some((join.generation_id, join.member_id.to_string()));
             }
+            (Planted::AbortedShown, ResponseKind::Fetch(fetch)) => {
+                let all = fetch.responses.iter_mut().flat_map(|topic| &mut topic.partitions);
+                all.filter_map(|partition| partition.aborted_transactions.as_mut()).for_each(Vec::clear);
+            }
+            (Planted::SkippedFence, ResponseKind::InitProducerId(init)) if init.error_code == 0 => {
+                self.epochs.insert(init.producer_id.0, init.producer_epoch);
+            }
+            (Planted::SkippedFence, ResponseKind::EndTxn(end)) if end.error_code == 0 && end.producer_epoch >= 0 => {
+                self.epochs.insert(end.producer_id.0, end.producer_epoch);
+            }
+            (Planted::LostTransactionalBump, ResponseKind::InitProducerId(init)) if init.error_code == 0 => {
+                if let Some(id) = self.asked_id.take() {
+                    self.holders.insert(id, (init.producer_id, init.producer_epoch));
+                }
+            }
             (Planted::TwoOwners, ResponseKind::SyncGroup(sync)) if sync.error_code == 0 => {
                 let first = self.assignments.entry(self.generation).or_insert_with(|| sync.assignment.clone());
                 sync.assignment = first.clone();
@@ -236,6 +344,14 @@ impl Tamper {
             _ => {}
         }
     }
+}
+
+/// A subscription that says nothing of what its member has.
+fn disowned(metadata: &Bytes) -> Bytes {
+    let Ok(subscription) = decode_consumer_subscription(metadata.clone()) else { return metadata.clone() };
+    let version = metadata.first_chunk::<2>().map_or(0, |version| i16::from_be_bytes(*version));
+    let subscription = subscription.with_owned_partitions(Vec::new());
+    encode_consumer_subscription(&subscription, version).unwrap_or_else(|_| metadata.clone())
 }
 
 /// Stamps a batch and its checksum anew.

@@ -114,6 +114,8 @@ counted! {
         TransactionalFenced,
         /// Of a transaction nobody knows whether it was committed.
         TransactionInDoubt,
+        /// A transactional producer spoke the first version of the protocol.
+        TransactionsOfVersion1,
         /// A transactional producer spoke the second version of the protocol (KIP-890).
         TransactionsOfVersion2,
         /// A batch was sent compressed.
@@ -124,6 +126,10 @@ counted! {
         Assigned,
         /// A member was asked to give up partitions.
         Revoked,
+        /// A member was asked to give up some of its partitions and kept the others.
+        RevokedInPart,
+        /// A member joined by the protocol of KIP-848.
+        GroupOfEpochs,
         /// A member lost partitions.
         Lost,
         /// A partition went from one member to another.

@@ -9,11 +9,11 @@ use kurier_kafka::consumer::{
     Assignor, ConsumerError, FetchedBatch, OffsetAndMetadata, Offsets, RebalanceEvent, Settings, Subscription,
     TopicPartition,
 };
-use kurier_kafka::group::{GroupConfig, GroupError, RequestId, Unanswered};
+use kurier_kafka::group::{EpochConfig, GroupConfig, GroupError, RequestId, Unanswered};
 
 use super::{Body, Event, ProcessId, Role, Wanted, World, readers};
 use crate::ledger::Checked;
-use crate::plan::{CUT, PLAIN, Part, TOPICS, name, part, place};
+use crate::plan::{CUT, Membership, PLAIN, Part, TOPICS, name, part, place};
 use crate::tally::{Fault, State};
 
 /// The group's name.
@@ -32,8 +32,8 @@ pub(super) struct MemberApp {
     /// What it committed last of each.
     committed: BTreeMap<Part, i64>,
     commit: Option<(CallId, Vec<(Part, i64)>)>,
-    /// It was asked to give everything up, and commits first.
-    is_revoking: bool,
+    /// What it was asked to give up; it commits first.
+    revoking: Option<Vec<Part>>,
     /// It is to leave.
     pub(super) leaves: bool,
     closing: Option<CallId>,
@@ -60,15 +60,26 @@ impl World {
             retry_backoff_max: Duration::from_secs(1),
         };
         // All members of a group must have a protocol in common.
-        let assignors = rng.pick(&[&[Assignor::Range, Assignor::RoundRobin][..], &[Assignor::Range][..]]).to_vec();
-        let settings = Settings { group: Some(group), assignors, ..readers::settings(rng) };
+        let (assignors, epochs) = match self.plan.membership {
+            Membership::Eager => {
+                (self.rng.pick(&[&[Assignor::Range, Assignor::RoundRobin][..], &[Assignor::Range][..]]).to_vec(), None)
+            }
+            Membership::Sticky => (vec![Assignor::Sticky], None),
+            Membership::Cooperative => (vec![Assignor::CooperativeSticky], None),
+            Membership::Epochs => {
+                self.tally.state(State::GroupOfEpochs);
+                let member_id = format!("m-{:016x}", self.rng.next());
+                (Vec::new(), Some(EpochConfig { member_id, ..EpochConfig::default() }))
+            }
+        };
+        let settings = Settings { group: Some(group), assignors, epochs, ..readers::settings(&mut self.rng) };
         MemberApp {
             core: ConsumerCore::new(settings),
             instance,
             owned: BTreeMap::new(),
             committed: BTreeMap::new(),
             commit: None,
-            is_revoking: false,
+            revoking: None,
             leaves: false,
             closing: None,
             stalls_ms: 0,
@@ -161,9 +172,14 @@ impl World {
                     self.member(process).owned.insert(part, None);
                 }
             }
-            RebalanceEvent::Revoked(_) => {
+            RebalanceEvent::Revoked(partitions) => {
                 self.tally.state(State::Revoked);
-                self.member(process).is_revoking = true;
+                let parts = partitions.iter().filter_map(|partition| part(&partition.topic, partition.partition));
+                let parts: Vec<Part> = parts.collect();
+                if parts.len() < self.member(process).owned.len() {
+                    self.tally.state(State::RevokedInPart);
+                }
+                self.member(process).revoking = Some(parts);
                 self.commit(process)?;
                 if self.member(process).commit.is_none() {
                     self.ack_revoked(process)?;
@@ -172,7 +188,7 @@ impl World {
             RebalanceEvent::Lost(partitions) => {
                 self.tally.state(State::Lost);
                 let app = self.member(process);
-                app.is_revoking = false;
+                app.revoking = None;
                 for partition in partitions {
                     if let Some(part) = part(&partition.topic, partition.partition) {
                         app.owned.remove(&part);
@@ -249,7 +265,7 @@ impl World {
         if !matches!(self.processes[process].body, Body::Member(_)) {
             return Ok(());
         }
-        if (self.is_calm() || self.rng.one_in(3)) && !self.member(process).is_revoking {
+        if (self.is_calm() || self.rng.one_in(3)) && self.member(process).revoking.is_none() {
             self.commit(process)?;
         }
         Ok(())
@@ -300,7 +316,7 @@ impl World {
             Err(ConsumerError::CommitFailed | ConsumerError::RebalanceInProgress | ConsumerError::Group(_)) => {}
             Err(error) => return Err(format!("member {process} cannot commit: {error}")),
         }
-        if self.member(process).is_revoking {
+        if self.member(process).revoking.is_some() {
             self.ack_revoked(process)?;
         }
         Ok(())
@@ -310,9 +326,10 @@ impl World {
         let now = self.now;
         let mut effects = Vec::new();
         let app = self.member(process);
-        app.is_revoking = false;
-        app.owned.clear();
-        app.committed.clear();
+        for part in app.revoking.take().unwrap_or_default() {
+            app.owned.remove(&part);
+            app.committed.remove(&part);
+        }
         app.core.ack_revoked(now, &mut effects);
         self.member_effects(process, effects)
     }

@@ -179,6 +179,8 @@ impl World {
             advertised_host: Some("broker".to_owned()),
             port: 9092,
             housekeeping_interval: Duration::from_secs(5),
+            group_consumer_session_timeout: Duration::from_secs(8),
+            group_consumer_heartbeat_interval: Duration::from_millis(1_500),
             group_initial_rebalance_delay: Duration::from_millis(self.rng.pick(&[0, 0, 500, 3_000])),
             ..BrokerConfig::default()
         };
@@ -378,6 +380,13 @@ impl World {
                 Reply::Answer { connection, correlation_id: number, api_version, mut response } => {
                     let asked = self.server.asked.remove(&number).map(|(_, asked)| asked);
                     self.server.tamper.response(&mut response);
+                    if let ResponseKind::ApiVersions(versions) = response.as_mut() {
+                        let features = versions.finalized_features.iter_mut();
+                        for feature in features.filter(|feature| feature.name.as_str() == "transaction.version") {
+                            feature.max_version_level = self.plan.transaction_version;
+                            feature.min_version_level = feature.min_version_level.min(self.plan.transaction_version);
+                        }
+                    }
                     let slow = match response.as_ref() {
                         ResponseKind::Produce(_) | ResponseKind::OffsetCommit(_) => self.server.slow_disk,
                         _ => Duration::ZERO,
@@ -484,6 +493,9 @@ impl World {
             (Asked::Epoch, ResponseKind::EndTxn(answer)) if answer.error_code == 0 && answer.producer_epoch >= 0 => {
                 self.tally.state(State::TransactionsOfVersion2);
                 self.server.fences.insert(answer.producer_id.0, answer.producer_epoch);
+            }
+            (Asked::Epoch, ResponseKind::EndTxn(answer)) if answer.error_code == 0 => {
+                self.tally.state(State::TransactionsOfVersion1);
             }
             (Asked::Fetch { since }, ResponseKind::Fetch(answer)) => {
                 if since < self.now {
