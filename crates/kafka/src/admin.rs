@@ -32,7 +32,8 @@ use crate::backoff::Backoff;
 use crate::config::{Given, Keys, Remarks};
 use crate::error::{KafkaError, code};
 use crate::group::Coordinator;
-use crate::net::{NetSettings, Target, TcpTransport, Transport, TransportError};
+use crate::metrics::Metric;
+use crate::net::{Groups, NetSettings, Target, TcpTransport, Transport, TransportError};
 use crate::properties::Client;
 
 pub use acls::{Acl, AclFilter, PatternType, Permission, ResourceType};
@@ -149,6 +150,14 @@ impl Admin {
     /// A client over any transport.
     pub fn with_transport(config: AdminConfig, transport: Arc<dyn Transport>) -> Self {
         Self { transport, config, controller: Arc::default() }
+    }
+
+    /// What the connections of this client count, under the names of Java's admin client.
+    pub fn metrics(&self) -> Vec<Metric> {
+        let mut out = Vec::new();
+        let groups = Groups { client: "admin-client-metrics", node: "admin-client-node-metrics" };
+        self.transport.metrics(&self.config.net.client_id, groups, &mut out);
+        out
     }
 
     /// The time that a call has.

@@ -10,6 +10,7 @@ use std::num::ParseIntError;
 use std::str::FromStr;
 use std::time::Duration;
 
+use crate::metrics::MetricsSettings;
 use crate::net::{DnsLookup, NetSettings};
 use crate::properties::{Client, Kind, Property, Status};
 use crate::security::Security;
@@ -140,6 +141,10 @@ impl<'a> Keys<'a> {
             send_buffer: self.buffer("send.buffer.bytes"),
             receive_buffer: self.buffer("receive.buffer.bytes"),
             rebootstrap: self.choice("metadata.recovery.strategy", true, &[("rebootstrap", true), ("none", false)]),
+            metrics: MetricsSettings {
+                samples: self.number("metrics.num.samples", 2, 1),
+                window: self.millis("metrics.sample.window.ms", Duration::from_secs(30)),
+            },
             bootstrap,
             security,
         };

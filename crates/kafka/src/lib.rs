@@ -11,6 +11,7 @@ pub mod config;
 pub mod consumer;
 pub mod error;
 pub mod group;
+pub mod metrics;
 pub mod net;
 pub mod producer;
 pub mod properties;

@@ -11,7 +11,8 @@ use super::{
     ConsumerConfig, ConsumerError, OffsetAndMetadata, OffsetAndTimestamp, OffsetSpec, Offsets, Polled, Settings,
     Subscription, TcpTransport, TopicPartition,
 };
-use crate::net::Transport;
+use crate::metrics::Metric;
+use crate::net::{Groups, Transport};
 
 /// Reads records: of partitions that it is told, or of its share in a group.
 ///
@@ -19,6 +20,8 @@ use crate::net::Transport;
 /// committed by itself. Dropping a consumer ends it without leaving its group; [`Consumer::close`] leaves.
 pub struct Consumer {
     shared: Shared,
+    transport: Arc<dyn Transport>,
+    client_id: String,
     api_timeout: Duration,
 }
 
@@ -31,13 +34,17 @@ impl fmt::Debug for Consumer {
 impl Consumer {
     /// A consumer over TCP; its task runs on the tokio runtime that this is called in. Nothing is connected before there is something to ask.
     pub fn new(config: ConsumerConfig) -> Self {
-        Self::with_transport(config.settings, Arc::new(TcpTransport::new(config.net)))
+        let client_id = config.net.client_id.clone();
+        let mut consumer = Self::with_transport(config.settings, Arc::new(TcpTransport::new(config.net)));
+        consumer.client_id = client_id;
+        consumer
     }
 
     /// A consumer over any transport; its task runs on the tokio runtime that this is called in.
     pub fn with_transport(settings: Settings, transport: Arc<dyn Transport>) -> Self {
         let api_timeout = settings.api_timeout;
-        Self { shared: Shared::start(settings, transport), api_timeout }
+        let shared = Shared::start(settings, Arc::clone(&transport));
+        Self { shared, transport, client_id: String::new(), api_timeout }
     }
 
     /// Reads exactly these partitions, outside of any group. Each begins where it was sought to, else at the committed offset (with a `group.id`), else
@@ -237,6 +244,15 @@ impl Consumer {
     /// Generation and member id, while this consumer is a member of its group: what a transactional producer needs to commit offsets in its name.
     pub fn membership(&self) -> Option<(i32, String)> {
         self.shared.with(|core, _, _| core.membership())
+    }
+
+    /// What this consumer and its connections count, under the names of Java's consumer.
+    pub fn metrics(&self) -> Vec<Metric> {
+        let mut out = Vec::new();
+        self.shared.with(|core, now, _| core.metrics(now, &self.client_id, &mut out));
+        let groups = Groups { client: "consumer-metrics", node: "consumer-node-metrics" };
+        self.transport.metrics(&self.client_id, groups, &mut out);
+        out
     }
 
     /// Leaves the group and ends, within `timeout`, for all who share it. Nothing is committed.

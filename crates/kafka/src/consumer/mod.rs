@@ -35,6 +35,7 @@ mod client;
 pub mod core;
 mod driver;
 mod fetched;
+mod figures;
 mod properties;
 mod reset;
 mod settings;

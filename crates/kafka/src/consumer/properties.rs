@@ -79,6 +79,7 @@ impl ConsumerConfig {
             check_group(&mut keys, group, settings.epochs.is_none());
         }
         let (net, remarks) = keys.finish().map_err(ConsumerError::Config)?;
+        settings.metrics = net.metrics;
         Ok(Self { settings, net, remarks })
     }
 }

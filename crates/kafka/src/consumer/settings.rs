@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::assignor::Assignor;
 use super::{Isolation, OffsetReset};
 use crate::group::{EpochConfig, GroupConfig};
+use crate::metrics::MetricsSettings;
 
 /// Settings of a consumer, parsed. The keys are those of Java's `ConsumerConfig`.
 #[derive(Clone, Debug)]
@@ -47,6 +48,8 @@ pub struct Settings {
     pub wall_origin_ms: i64,
     /// With `group.protocol=consumer` (KIP-848), what this member is told beside the group's settings.
     pub epochs: Option<EpochConfig>,
+    /// How figures are windowed.
+    pub metrics: MetricsSettings,
     /// The group, if there is a `group.id`.
     pub group: Option<GroupConfig>,
 }
@@ -73,6 +76,7 @@ impl Default for Settings {
             client_rack: String::new(),
             wall_origin_ms: 0,
             epochs: None,
+            metrics: MetricsSettings::default(),
             group: None,
         }
     }

@@ -4,6 +4,7 @@
 //! Nothing here knows what a request means.
 
 mod driver;
+mod figures;
 mod outage;
 mod resolve;
 mod sasl;
@@ -19,8 +20,10 @@ use kafka_protocol::messages::{RequestKind, ResponseKind};
 
 use crate::error::KafkaError;
 use crate::group::Coordinator;
+use crate::metrics::Metric;
 
 pub(crate) use driver::{Core, Driver, Outbox};
+pub use figures::Groups;
 pub use resolve::DnsLookup;
 pub(crate) use tcp::SOFTWARE;
 pub use tcp::{NetSettings, TcpTransport};
@@ -64,6 +67,9 @@ pub trait Transport: Send + Sync + 'static {
 
     /// The brokers of the cluster, as metadata last showed them.
     fn brokers(&self, brokers: &[Broker]);
+
+    /// Adds the figures of the connections, if there are any.
+    fn metrics(&self, _client_id: &str, _groups: Groups, _out: &mut Vec<Metric>) {}
 }
 
 /// Why a request has no answer.

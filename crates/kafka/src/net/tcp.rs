@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use futures::future::BoxFuture;
 use kafka_protocol::messages::{ApiKey, ApiVersionsRequest, RequestKind, ResponseKind};
 use kafka_protocol::protocol::StrBytes;
@@ -22,6 +22,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::sync::{OnceCell, oneshot};
 use tokio::time::Instant;
 
+use super::figures::{Figures, Groups};
 use super::outage::{Address, Outages, Said};
 use super::sasl::{Session, Step};
 use super::stream::{self, ConnectError};
@@ -30,6 +31,7 @@ use super::versions::{api_key, versions, waits_for_records};
 use super::{Broker, DnsLookup, Target, Transport, TransportError, resolve};
 use crate::backoff::backoff;
 use crate::error::KafkaError;
+use crate::metrics::{Metric, MetricsSettings};
 use crate::security::Security;
 use crate::security::sasl::ClientExchange;
 use crate::wire::{
@@ -43,6 +45,8 @@ pub(crate) const SOFTWARE: &str = "kurier";
 /// ApiVersions is asked in this version; brokers that do not know it answer in version 0.
 const API_VERSIONS: i16 = 3;
 const UNSUPPORTED_VERSION: i16 = 35;
+/// What an answer's length takes in front of it.
+const LENGTH: usize = 4;
 
 /// One for the process, because it has one log.
 static OUTAGES: LazyLock<(Instant, Mutex<Outages>)> = LazyLock::new(|| (Instant::now(), Mutex::default()));
@@ -74,6 +78,8 @@ pub struct NetSettings {
     pub receive_buffer: Option<u32>,
     /// `metadata.recovery.strategy` is `rebootstrap`: `bootstrap.servers` are asked again when no known broker answers.
     pub rebootstrap: bool,
+    /// `metrics.num.samples` and `metrics.sample.window.ms`.
+    pub metrics: MetricsSettings,
 }
 
 impl NetSettings {
@@ -92,6 +98,7 @@ impl NetSettings {
             send_buffer: None,
             receive_buffer: None,
             rebootstrap: true,
+            metrics: MetricsSettings::default(),
         }
     }
 }
@@ -118,6 +125,20 @@ struct Inner {
     /// The bootstrap list under its canonical names.
     canonical: OnceCell<Vec<Address>>,
     slots: Mutex<HashMap<Slot, Arc<tokio::sync::Mutex<Place>>>>,
+    counter: Arc<Counter>,
+}
+
+/// The figures with their clock.
+#[derive(Debug)]
+struct Counter {
+    origin: Instant,
+    figures: Figures,
+}
+
+impl Counter {
+    fn now(&self) -> Duration {
+        self.origin.elapsed()
+    }
 }
 
 /// Where a connection is, or is to be.
@@ -135,7 +156,9 @@ struct Place {
 impl TcpTransport {
     /// Opens nothing yet.
     pub fn new(settings: NetSettings) -> Self {
-        let inner = Inner { settings, brokers: Mutex::default(), canonical: OnceCell::new(), slots: Mutex::default() };
+        let counter = Arc::new(Counter { origin: Instant::now(), figures: Figures::new(settings.metrics) });
+        let inner =
+            Inner { counter, settings, brokers: Mutex::default(), canonical: OnceCell::new(), slots: Mutex::default() };
         Self { inner: Arc::new(inner) }
     }
 }
@@ -208,6 +231,11 @@ impl Transport for TcpTransport {
         *self.inner.brokers.lock() =
             brokers.iter().map(|broker| (broker.node, (broker.host.clone(), broker.port))).collect();
     }
+
+    fn metrics(&self, client_id: &str, groups: Groups, out: &mut Vec<Metric>) {
+        let counter = &self.inner.counter;
+        counter.figures.gather(counter.now(), client_id, groups, out);
+    }
 }
 
 impl Inner {
@@ -238,6 +266,20 @@ impl Inner {
                 (Slot::Any, addresses)
             }
         }
+    }
+
+    /// What Java calls a connection in its figures: negative numbers are those of bootstrap addresses, very large ones those of coordinators.
+    fn node(&self, slot: Slot, address: &Address) -> String {
+        let id = match slot {
+            Slot::Fetch(node) | Slot::Node(node) => node,
+            Slot::Coordinator(node) => i32::MAX.saturating_sub(node),
+            Slot::Any => {
+                let known = self.brokers.lock().iter().find(|(_, at)| *at == address).map(|(node, _)| *node);
+                let place = self.settings.bootstrap.iter().position(|at| at == address).unwrap_or_default();
+                known.unwrap_or_else(|| -1_i32.saturating_sub(i32::try_from(place).unwrap_or_default()))
+            }
+        };
+        format!("node-{id}")
     }
 
     /// The open connection of a slot, or a new one to the first address that answers.
@@ -289,7 +331,8 @@ impl Inner {
                     None => Ok(None),
                 };
                 let at = ips[ip_turn % ips.len()];
-                let open = async { Connection::open(address.clone(), at, settings, exchange?).await };
+                let node = self.node(slot, address);
+                let open = async { Connection::open(address.clone(), at, node, self, exchange?).await };
                 match tokio::time::timeout(patience, open).await {
                     Ok(Ok(connection)) => {
                         tell_connected(address);
@@ -419,6 +462,9 @@ impl From<String> for Ended {
 #[derive(Debug)]
 struct Connection {
     address: (String, u16),
+    /// Its name in figures.
+    node: String,
+    counter: Arc<Counter>,
     versions: HashMap<i16, (i16, i16)>,
     next: AtomicI32,
     writer: Arc<tokio::sync::Mutex<Writer>>,
@@ -454,18 +500,23 @@ impl Connection {
     async fn open(
         address: Address,
         at: SocketAddr,
-        settings: &NetSettings,
+        node: String,
+        inner: &Inner,
         exchange: Option<ClientExchange>,
     ) -> Result<Arc<Self>, CallError> {
+        let Inner { settings, counter, .. } = inner;
         let buffers = (settings.send_buffer, settings.receive_buffer);
         let (reader, writer) = stream::connect(&address.0, at, buffers, settings.security.tls.as_ref()).await?;
         let line = Line::new(Mutex::new(Ok(Waiting { answers: HashMap::new(), used: Instant::now() })));
         let frames = FrameReader::new(reader, MAX_RESPONSE);
         let writer = Arc::new(tokio::sync::Mutex::new(Writer { half: Some(writer), torn: false }));
-        let task = read(frames, Arc::clone(&line), Arc::clone(&writer), settings.max_idle);
+        let task = read(frames, Arc::clone(&line), Arc::clone(&writer), Arc::clone(counter), settings.max_idle);
         let reader = tokio::spawn(task).abort_handle();
+        counter.figures.opened(counter.now());
         let mut connection = Self {
             address,
+            node,
+            counter: Arc::clone(counter),
             versions: HashMap::new(),
             next: AtomicI32::new(0),
             writer,
@@ -476,7 +527,9 @@ impl Connection {
         };
         connection.versions = connection.ask_versions(&settings.client_id).await?;
         if let (Some(session), Some(exchange)) = (&connection.session, exchange) {
-            connection.authenticate(&settings.client_id, session, exchange).await?;
+            let authenticated = connection.authenticate(&settings.client_id, session, exchange).await;
+            counter.figures.authenticated(counter.now(), authenticated.is_ok());
+            authenticated?;
         }
         Ok(Arc::new(connection))
     }
@@ -511,7 +564,7 @@ impl Connection {
 
     fn close(&self, why: &str) {
         self.reader.abort();
-        end(&self.line, why.to_owned().into());
+        end(&self.line, &self.counter, why.to_owned().into());
         hang_up(&self.writer);
     }
 
@@ -558,7 +611,10 @@ impl Connection {
                 return Ok(());
             }
             let exchange = session.sasl.begin().await.map_err(CallError::Refused)?;
+            let (counter, begun) = (&connection.counter, connection.counter.now());
             let renewed = connection.authenticate(&client_id, session, exchange).await;
+            let now = counter.now();
+            counter.figures.renewed(now, renewed.is_ok(), now.saturating_sub(begun));
             match &renewed {
                 Ok(()) => tracing::debug!("the session of a connection is renewed"),
                 Err(error) => connection.close(&format!("the session could not be renewed: {error}")),
@@ -579,6 +635,9 @@ impl Connection {
         let frame = self.exchange(client_id, api, version, request).await?;
         let response = decode_response_kind(api, frame, version)?.1;
         let mute = throttle_time(&response);
+        if api == ApiKey::Produce {
+            self.counter.figures.throttled(self.counter.now(), mute);
+        }
         if !mute.is_zero() {
             let until = Instant::now() + mute;
             let mut muted = self.muted_until.lock();
@@ -623,7 +682,7 @@ impl Connection {
         api: ApiKey,
         version: i16,
         request: &RequestKind,
-    ) -> Result<(OutFrame, oneshot::Receiver<Bytes>), CallError> {
+    ) -> Result<(OutFrame, Awaited), CallError> {
         let id = self.next.fetch_add(1, Ordering::Relaxed) & i32::MAX;
         let client_id = StrBytes::from_string(client_id.to_owned());
         let frame = encode_request_frame(Some(&client_id), id, api, version, request).map_err(CallError::Unwritable)?;
@@ -634,11 +693,13 @@ impl Connection {
             waiting.answers.insert(id, sender);
             waiting.used = Instant::now();
         }
-        Ok((frame, receiver))
+        let begun = self.counter.now();
+        self.counter.figures.sent(begun, &self.node, frame.remaining());
+        Ok((frame, Awaited { answer: receiver, api, begun }))
     }
 
-    async fn answer(&self, waiting: oneshot::Receiver<Bytes>) -> Result<Bytes, CallError> {
-        waiting.await.map_err(|_| {
+    async fn answer(&self, awaited: Awaited) -> Result<Bytes, CallError> {
+        let answer = awaited.answer.await.map_err(|_| {
             let line = self.line.lock();
             let ended = line.as_ref().err().cloned().unwrap_or_default();
             if ended.by_tls && self.versions.is_empty() {
@@ -646,12 +707,25 @@ impl Connection {
                 return ConnectError::Handshake(ended.why).into();
             }
             CallError::Lost(ended.why)
-        })
+        })?;
+        let now = self.counter.now();
+        let took = now.saturating_sub(awaited.begun);
+        self.counter.figures.received(now, &self.node, answer.len() + LENGTH, awaited.api, took);
+        Ok(answer)
     }
+}
+
+/// An answer that is to come.
+#[derive(Debug)]
+struct Awaited {
+    answer: oneshot::Receiver<Bytes>,
+    api: ApiKey,
+    begun: Duration,
 }
 
 impl Drop for Connection {
     fn drop(&mut self) {
+        end(&self.line, &self.counter, "nobody needs it".to_owned().into());
         self.reader.abort();
     }
 }
@@ -661,6 +735,7 @@ async fn read(
     mut frames: FrameReader<stream::Reader>,
     line: Line,
     writer: Arc<tokio::sync::Mutex<Writer>>,
+    counter: Arc<Counter>,
     max_idle: Option<Duration>,
 ) {
     let why = loop {
@@ -687,7 +762,7 @@ async fn read(
         let _ = waiter.send(frame);
     };
     tracing::debug!(why = why.why, "a connection ended");
-    end(&line, why);
+    end(&line, &counter, why);
     hang_up(&writer);
 }
 
@@ -713,9 +788,10 @@ fn answered(line: &Line, id: i32) -> Option<oneshot::Sender<Bytes>> {
 }
 
 /// Nobody waits any more. The first reason stays.
-fn end(line: &Line, why: Ended) {
+fn end(line: &Line, counter: &Counter, why: Ended) {
     let mut line = line.lock();
     if line.is_ok() {
+        counter.figures.closed(counter.now());
         *line = Err(why);
     }
 }

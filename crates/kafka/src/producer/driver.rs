@@ -17,13 +17,16 @@ use super::{Delivery, DeliveryError, ProduceBatch, ProducerConfig, ProducerError
 use crate::consumer::Offsets;
 use crate::error::KafkaError;
 use crate::group::{GroupMetadata, RequestId, Unanswered};
-use crate::net::{Core, Driver, Outbox, TcpTransport, Transport, TransportError};
+use crate::metrics::Metric;
+use crate::net::{Core, Driver, Groups, Outbox, TcpTransport, Transport, TransportError};
 
 /// Sends records. Its user gives every record a ticket and takes the deliveries; whoever never does lets them pile up.
 ///
 /// Dropping a producer ends it: what is under way may or may not arrive, and nobody is told.
 pub struct Producer {
     shared: Arc<Driver<ProducerCore>>,
+    transport: Arc<dyn Transport>,
+    client_id: String,
     max_block: Duration,
 }
 
@@ -76,13 +79,17 @@ impl Producer {
     pub fn new(config: ProducerConfig) -> Self {
         // A new hasher has keys of its own; that is chance enough.
         let settings = Settings { seed: RandomState::new().hash_one(0_u8), ..config.settings };
-        Self::with_transport(settings, Arc::new(TcpTransport::new(config.net)))
+        let client_id = config.net.client_id.clone();
+        let mut producer = Self::with_transport(settings, Arc::new(TcpTransport::new(config.net)));
+        producer.client_id = client_id;
+        producer
     }
 
     /// A producer over any transport; its task runs on the tokio runtime that this is called in.
     pub fn with_transport(settings: Settings, transport: Arc<dyn Transport>) -> Self {
         let max_block = settings.max_block;
-        Self { shared: Driver::start(ProducerCore::new(settings), transport), max_block }
+        let shared = Driver::start(ProducerCore::new(settings), Arc::clone(&transport));
+        Self { shared, transport, client_id: String::new(), max_block }
     }
 
     /// Takes a batch, in order behind those before; waits while the buffer is full or a topic is not known yet. The batch is empty afterwards.
@@ -222,6 +229,15 @@ impl Producer {
             self.shared.with(|core, _, _| core.abort());
         }
         self.shared.end(|_| ());
+    }
+
+    /// What this producer and its connections count, under the names of Java's producer.
+    pub fn metrics(&self) -> Vec<Metric> {
+        let mut out = Vec::new();
+        self.shared.with(|core, now, _| core.metrics(now, &self.client_id, &mut out));
+        let groups = Groups { client: "producer-metrics", node: "producer-node-metrics" };
+        self.transport.metrics(&self.client_id, groups, &mut out);
+        out
     }
 
     /// Ends at once. What is under way may or may not arrive.

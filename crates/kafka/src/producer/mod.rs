@@ -6,6 +6,7 @@
 mod batch;
 pub mod core;
 mod driver;
+mod figures;
 mod partitioner;
 mod settings;
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::ProducerError;
 use crate::batch::Compression;
 use crate::config::{Given, Keys, Remarks};
+use crate::metrics::MetricsSettings;
 use crate::net::NetSettings;
 use crate::properties::Client;
 
@@ -18,6 +19,8 @@ const BACKLOG_BATCH_BYTES: usize = 256 << 10;
 /// Settings of a producer, parsed. The keys are those of Java's `ProducerConfig`.
 #[derive(Clone, Debug)]
 pub struct Settings {
+    /// How figures are windowed.
+    pub metrics: MetricsSettings,
     /// `transactional.id`.
     pub transactional_id: Option<String>,
     /// `transaction.timeout.ms`.
@@ -72,6 +75,7 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
+            metrics: MetricsSettings::default(),
             transactional_id: None,
             transaction_timeout: Duration::from_secs(60),
             acks: -1,
@@ -187,7 +191,7 @@ impl ProducerConfig {
                 false
             }
         };
-        let settings = Settings {
+        let mut settings = Settings {
             transactional_id,
             transaction_timeout: keys.millis("transaction.timeout.ms", defaults.transaction_timeout),
             acks,
@@ -213,8 +217,10 @@ impl ProducerConfig {
             adaptive: keys.flag("partitioner.adaptive.partitioning.enable", defaults.adaptive),
             availability_timeout: keys.millis("partitioner.availability.timeout.ms", defaults.availability_timeout),
             seed: defaults.seed,
+            metrics: MetricsSettings::default(),
         };
         let (net, remarks) = keys.finish().map_err(ProducerError::Config)?;
+        settings.metrics = net.metrics;
         Ok(Self { settings, net, remarks })
     }
 }

@@ -1,6 +1,7 @@
 //! Fetches: whom to ask for what, and what the answers mean.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use kafka_protocol::ResponseError;
@@ -10,6 +11,7 @@ use kafka_protocol::messages::{BrokerId, FetchRequest, RequestKind, ResponseKind
 use kafka_protocol::protocol::StrBytes;
 use uuid::Uuid;
 
+use super::super::figures::{Haul, Progress};
 use super::partition::{Arrival, Partition, Position};
 use super::session::{Session, Wanted};
 use super::validation::Doubt;
@@ -39,7 +41,7 @@ pub(super) struct Fetching {
 
 impl ConsumerCore {
     /// Takes records from what was fetched, partition after partition in order of arrival.
-    pub(super) fn take_batches(&mut self) -> Result<Vec<FetchedBatch>, ConsumerError> {
+    pub(super) fn take_batches(&mut self, now: Duration) -> Result<Vec<FetchedBatch>, ConsumerError> {
         let mut out: Vec<FetchedBatch> = Vec::new();
         let mut room = self.settings.max_poll_records;
         while room > 0
@@ -60,8 +62,13 @@ impl ConsumerCore {
                 }
                 return Ok(out);
             }
-            let taken: usize = out[before.1..].iter().map(FetchedBatch::max_records).sum();
-            room = room.saturating_sub(taken);
+            let (lag, lead) = (state.lag(), state.lead());
+            let taken = out[before.1..].iter().fold(Haul::default(), |haul, batch| Haul {
+                bytes: haul.bytes + batch.size_bytes(),
+                records: haul.records + batch.max_records(),
+            });
+            self.figures.consumed(now, &partition, taken, Progress { lag, lead });
+            room = room.saturating_sub(taken.records);
             if more {
                 // The next batch does not fit any more; it is the first of the next poll.
                 self.ready.push_front(partition);
@@ -243,6 +250,7 @@ impl ConsumerCore {
         // Brokers answer in an order of their own that seldom changes, and leave out what is not new: the next one is searched for from the last one on.
         let mut cursor = 0;
         let mut woken = false;
+        let mut hauls: BTreeMap<Arc<str>, Haul> = BTreeMap::new();
         for topic in response.responses {
             for data in topic.partitions {
                 // By id from version 13 on, by name before.
@@ -262,12 +270,21 @@ impl ConsumerCore {
                 if moved {
                     effects.push(Effect::Brokers(self.cluster.brokers()));
                 }
+                let bytes = data.records.as_ref().map_or(0, bytes::Bytes::len);
                 woken |= self.partition_fetched(now, partition, *offset, data, effects);
+                if bytes > 0 {
+                    let haul = hauls.entry(Arc::clone(&partition.topic)).or_default();
+                    haul.bytes += bytes;
+                    haul.records += self.partitions.get(partition).map_or(0, |state| state.arrived);
+                }
                 if moved && let Some(state) = self.partitions.get_mut(partition) {
                     // There is somebody else to ask at once.
                     state.retry_at = now;
                 }
             }
+        }
+        if !hauls.is_empty() {
+            self.figures.fetched(now, &hauls);
         }
         if woken {
             effects.push(Effect::Wake);
@@ -302,6 +319,7 @@ impl ConsumerCore {
             let aborted = data
                 .aborted_transactions
                 .map(|list| list.into_iter().map(|aborted| (aborted.producer_id.0, aborted.first_offset)).collect());
+            state.start = (data.log_start_offset >= 0).then_some(data.log_start_offset);
             let bytes = data.records.unwrap_or_default();
             let before = state.buffered();
             let arrival = state.store(offset, bytes, aborted, settings.isolation, settings.check_crcs);

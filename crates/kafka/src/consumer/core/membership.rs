@@ -108,6 +108,8 @@ impl ConsumerCore {
 
     /// What had to be given up is given up: the answer to [`RebalanceEvent::Revoked`]. The member takes its new assignment, or joins again.
     pub fn ack_revoked(&mut self, now: Duration, effects: &mut Vec<Effect>) {
+        self.clock = now;
+        self.figures.gave_up(now);
         if let Some(group) = &mut self.group
             && let Some(revocation) = group.revoking.take()
         {

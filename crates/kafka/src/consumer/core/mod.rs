@@ -36,11 +36,13 @@ use self::lookup::Lookups;
 use self::member::Member;
 use self::membership::Group;
 use self::partition::{Partition, Position};
+use super::figures::Figures;
 use super::{
     ConsumerError, OffsetAndTimestamp, OffsetSpec, Offsets, Polled, RebalanceEvent, Settings, Subscription,
     TopicPartition,
 };
 use crate::batch::Scratch;
+use crate::metrics::Metric;
 pub use crate::net::{Broker, Target};
 
 use crate::group::{Input as MemberInput, RequestId, Unanswered};
@@ -167,7 +169,11 @@ pub struct ConsumerCore {
     scratch: Scratch,
 
     next_id: u64,
-    pending: BTreeMap<RequestId, Pending>,
+    /// What is under way, and since when.
+    pending: BTreeMap<RequestId, (Pending, Duration)>,
+    figures: Figures,
+    /// The time of the last input, for figures.
+    clock: Duration,
     /// By broker: whether a fetch is under way, and not before when the next one goes out.
     fetching: BTreeMap<i32, fetching::Node>,
     /// Where the next fetch's list begins, so that no partition always comes last.
@@ -195,6 +201,7 @@ impl ConsumerCore {
     pub fn new(settings: Settings) -> Self {
         let group = Member::new(&settings).map(Group::new);
         let cluster = Cluster::new(&settings);
+        let figures = Figures::new(settings.metrics);
         Self {
             settings,
             mode: Mode::Idle,
@@ -204,6 +211,8 @@ impl ConsumerCore {
             scratch: Scratch::default(),
             next_id: 0,
             pending: BTreeMap::new(),
+            figures,
+            clock: Duration::ZERO,
             fetching: BTreeMap::new(),
             turn: 0,
             cluster,
@@ -229,6 +238,7 @@ impl ConsumerCore {
 
     /// Takes one input and appends what is to be done.
     pub fn step(&mut self, now: Duration, input: Input, effects: &mut Vec<Effect>) {
+        self.clock = now;
         match input {
             Input::Tick => {}
             Input::Answer { id, response } => self.answered(now, id, response, effects),
@@ -240,6 +250,7 @@ impl ConsumerCore {
     /// Reads exactly these partitions, outside of any group, each from its position, its committed offset or where `auto.offset.reset` says.
     /// Partitions that were read already go on where they are.
     pub fn assign(&mut self, now: Duration, partitions: Vec<TopicPartition>, effects: &mut Vec<Effect>) {
+        self.clock = now;
         if matches!(self.mode, Mode::Subscribed(_)) {
             self.unsubscribe(now, effects);
         }
@@ -272,6 +283,7 @@ impl ConsumerCore {
 
     /// Reads nothing any more, and leaves the group.
     pub fn unsubscribe(&mut self, now: Duration, effects: &mut Vec<Effect>) {
+        self.clock = now;
         self.mode = Mode::Idle;
         self.read(now, BTreeSet::new());
         self.events.clear();
@@ -404,12 +416,15 @@ impl ConsumerCore {
         if self.closed {
             return Err(ConsumerError::Closed);
         }
+        self.clock = now;
+        self.figures.poll(now);
         self.join(now, effects);
         self.member_step(now, MemberInput::Idle, effects);
         self.advance(now, effects);
         // First, because what follows may be an error that every poll repeats.
         if !self.events.is_empty() {
-            let events = self.events.drain(..).collect();
+            let events: Vec<RebalanceEvent> = self.events.drain(..).collect();
+            events.iter().for_each(|event| self.figures.told(now, event));
             if let Some(group) = &mut self.group {
                 group.events_told();
             }
@@ -420,7 +435,7 @@ impl ConsumerCore {
                 return Err(error);
             }
         }
-        let batches = self.take_batches()?;
+        let batches = self.take_batches(now)?;
         if batches.is_empty() {
             return Ok(None);
         }
@@ -446,8 +461,16 @@ impl ConsumerCore {
 
     /// The application went off to work: `max.poll.interval.ms` runs until the next poll.
     pub fn working(&mut self, now: Duration, effects: &mut Vec<Effect>) {
+        self.clock = now;
+        self.figures.polled(now);
         self.member_step(now, MemberInput::Busy, effects);
         self.advance(now, effects);
+    }
+
+    /// What is counted, under Java's names.
+    pub fn metrics(&self, now: Duration, client_id: &str, out: &mut Vec<Metric>) {
+        let read_from = |partition: &TopicPartition| self.partitions.get(partition)?.preferred.map(|(node, _)| node);
+        self.figures.gather(now, client_id, self.partitions.len(), read_from, out);
     }
 
     /// When [`Input::Tick`] has something to do though nothing happens.
@@ -485,6 +508,7 @@ impl ConsumerCore {
             stays
         });
         self.lookups.retain(|partition| wanted.contains(partition));
+        self.figures.retain(|partition| wanted.contains(partition));
         self.ready.retain(|partition| wanted.contains(partition));
         let start = if self.group.is_some() { Position::Committed } else { self.reset_position(now) };
         for partition in wanted {
@@ -531,7 +555,8 @@ impl ConsumerCore {
     ) {
         self.next_id += 1;
         let id = RequestId(self.next_id);
-        self.pending.insert(id, pending);
+        self.figures.sent(self.clock, &request);
+        self.pending.insert(id, (pending, self.clock));
         effects.push(Effect::Send { id, to, request: Box::new(request), timeout });
     }
 
@@ -542,7 +567,11 @@ impl ConsumerCore {
         response: Result<ResponseKind, Unanswered>,
         effects: &mut Vec<Effect>,
     ) {
-        match self.pending.remove(&id) {
+        let (pending, sent_at) = self.pending.remove(&id).unzip();
+        if let (Some(sent_at), Ok(response)) = (sent_at, &response) {
+            self.figures.answered(now, now.saturating_sub(sent_at), response);
+        }
+        match pending {
             // A late answer to a question we no longer ask.
             None => {}
             Some(Pending::Member(id)) => self.member_step(now, MemberInput::Answer { id, response }, effects),

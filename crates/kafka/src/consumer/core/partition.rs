@@ -115,6 +115,10 @@ pub(super) struct Partition {
     pub(super) retry_at: Duration,
     /// Behind the last record that may be read, as the last fetch said.
     pub(super) end: Option<i64>,
+    /// The first offset of the log, as the last fetch said.
+    pub(super) start: Option<i64>,
+    /// How many records the last fetch brought.
+    pub(super) arrived: usize,
     /// Epoch of the leader that appended the record before the position, as far as known.
     pub(super) epoch: Option<i32>,
     /// Epoch of the leader in whose log the position was last known to lie.
@@ -137,6 +141,8 @@ impl Partition {
             in_flight: false,
             retry_at: Duration::ZERO,
             end: None,
+            start: None,
+            arrived: 0,
             epoch: None,
             checked: NEVER,
             validating: false,
@@ -166,6 +172,18 @@ impl Partition {
 
     pub(super) fn has_data(&self) -> bool {
         !self.chunks.is_empty()
+    }
+
+    /// Records between the position and the end.
+    pub(super) fn lag(&self) -> Option<i64> {
+        let Position::At(position) = self.position else { return None };
+        Some((self.end? - position).max(0))
+    }
+
+    /// Offsets between the beginning of the log and the position: what may still be lost to retention before it is read grows as this shrinks.
+    pub(super) fn lead(&self) -> Option<i64> {
+        let Position::At(position) = self.position else { return None };
+        Some((position - self.start?).max(0))
     }
 
     /// The offset to ask for next.
@@ -199,11 +217,13 @@ impl Partition {
         }
         let mut end = offset;
         let mut whole = 0;
+        self.arrived = 0;
         for frame in Frames::new(&bytes) {
             whole += 1;
             // What is malformed is reported when the application gets there, not before.
             let Ok((header, _)) = frame else { break };
             end = end.max(header.next_offset());
+            self.arrived = self.arrived.saturating_add(usize::try_from(header.record_count).unwrap_or(0));
         }
         if whole == 0 {
             return Arrival::Partial;

@@ -64,6 +64,7 @@ impl ProducerCore {
     ) {
         let mut complete = false;
         if let Ok(ResponseKind::Metadata(response)) = response {
+            self.figures.metadata(now);
             complete = self.learn(&response, effects);
         }
         if complete {

@@ -28,11 +28,13 @@ use self::cluster::Topic;
 use self::partition::{Flying, Open, Partition, Spare, Tickets, add_ticket, finish, give_up, next_after};
 pub use self::transaction::Operation;
 use self::transaction::{Membership, Transaction, TransactionAsked};
+use super::figures::Figures;
 use super::partitioner::{Chance, Leaders, choose, next_in_turn, partition_of};
 use super::{Delivery, DeliveryError, Outgoing, ProduceBatch, Settings};
 use crate::batch::{Builder, BuilderOptions, Compression, HEADER_LEN, HeaderRef, record_size};
 use crate::consumer::TopicPartition;
 use crate::group::{RequestId, Unanswered};
+use crate::metrics::Metric;
 use crate::net::{Broker, Target};
 
 /// Most bytes before compression that a batch grows to while it waits.
@@ -116,6 +118,7 @@ pub struct ProducerCore {
     /// None without `transactional.id`.
     transaction: Option<Transaction>,
     asked: BTreeMap<RequestId, Asked>,
+    pub(super) figures: Figures,
     next_request: u64,
     next_serial: u64,
     buffered: usize,
@@ -143,6 +146,7 @@ impl ProducerCore {
     pub fn new(settings: Settings) -> Self {
         let backlog_bytes = settings.backlog_batch_bytes.min(settings.max_request_bytes);
         let chance = Chance::new(settings.seed);
+        let figures = Figures::new(settings.metrics);
         let id = settings.transactional_id.clone();
         let transaction = id.map(|id| Transaction::new(id, settings.transaction_timeout));
         Self {
@@ -153,6 +157,7 @@ impl ProducerCore {
             fenced: false,
             transaction,
             asked: BTreeMap::new(),
+            figures,
             next_request: 0,
             next_serial: 0,
             buffered: 0,
@@ -397,6 +402,11 @@ impl ProducerCore {
     fn tell(&mut self, record: &Outgoing<'_>, reason: DeliveryError) {
         let outcome = Err(reason);
         self.deliveries.push_back(Delivery { tickets: record.ticket..record.ticket + 1, outcome });
+    }
+
+    /// What is counted, under Java's names.
+    pub fn metrics(&self, now: Duration, client_id: &str, out: &mut Vec<Metric>) {
+        self.figures.gather(now, client_id, (self.settings.buffer_bytes, self.buffered), out);
     }
 
     /// What has become of records since the last call.

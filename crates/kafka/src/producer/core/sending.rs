@@ -13,6 +13,7 @@ use kafka_protocol::messages::{
 };
 use kafka_protocol::protocol::StrBytes;
 
+use super::super::figures::{Mishap, Sent};
 use super::partition::{Flying, Packed, deliver, finish, give_up, give_up_each, split};
 use super::transaction::{Membership, Transaction};
 use super::verdict::{Verdict, delivery_error, verdict};
@@ -46,6 +47,7 @@ impl ProducerCore {
                 );
                 let class = "org.apache.kafka.common.errors.TimeoutException";
                 let reason = DeliveryError { class, message };
+                self.figures.mishap(now, &place.topic, count, Mishap::Error);
                 expired.get_or_insert_with(|| reason.clone());
                 give_up(packed, reason, &mut self.buffered, &mut self.deliveries);
             }
@@ -65,6 +67,7 @@ impl ProducerCore {
             // One request a broker takes one batch of each of its partitions; as long as something leaves, there may be more.
             let mut requests: BTreeMap<i32, Vec<(TopicPartition, Bytes)>> = BTreeMap::new();
             let mut sizes: BTreeMap<i32, usize> = BTreeMap::new();
+            let mut counts: BTreeMap<i32, i32> = BTreeMap::new();
             let mut leaving: Vec<(TopicPartition, Packed)> = Vec::new();
             let mut leaderless = false;
             for (place, partition) in &mut self.partitions {
@@ -95,6 +98,10 @@ impl ProducerCore {
                 }
                 let bytes = packed.batch.seal();
                 *size += bytes.len();
+                *counts.entry(leader).or_default() += packed.batch.record_count();
+                let waited = now.saturating_sub(packed.created);
+                let (records, plain) = (packed.batch.record_count(), packed.batch.plain_len());
+                self.figures.sent(now, &place.topic, Sent { records, bytes: bytes.len(), plain, waited });
                 requests.entry(leader).or_default().push((place.clone(), bytes));
                 leaving.push((place.clone(), packed));
             }
@@ -105,6 +112,7 @@ impl ProducerCore {
             if requests.is_empty() {
                 return;
             }
+            counts.values().for_each(|records| self.figures.requested(now, *records));
             let mut carriers: BTreeMap<TopicPartition, RequestId> = BTreeMap::new();
             for (leader, batches) in requests {
                 let places: Vec<_> = batches.iter().map(|(place, _)| place.clone()).collect();
@@ -165,6 +173,7 @@ impl ProducerCore {
             None => Some(ResponseError::NetworkException),
         };
         let mut failed = None;
+        let records = packed.batch.record_count();
         match verdict(error, packed.alone, packed.batch.record_count(), self.transaction.is_none()) {
             Verdict::Delivered => {
                 partition.failures = 0;
@@ -180,6 +189,7 @@ impl ProducerCore {
                 give_up(packed, reason, &mut self.buffered, &mut self.deliveries);
             }
             Verdict::Retry { metadata } => {
+                self.figures.mishap(now, &place.topic, records, Mishap::Retry);
                 partition.flying[at] = Flying::Failed(packed);
                 partition.retry_at = retry_at;
                 partition.failures = partition.failures.saturating_add(1);
@@ -198,6 +208,7 @@ impl ProducerCore {
                 self.fenced |= error == Some(ResponseError::InvalidProducerEpoch);
             }
             Verdict::Split => {
+                self.figures.split(now);
                 self.backlog_bytes = self.backlog_bytes.min(packed.batch.len() / 2);
                 let (first, second) = split(packed, self.settings.compression_level);
                 partition.flying[at] = Flying::Failed(first);
@@ -232,6 +243,7 @@ impl ProducerCore {
             partition.land();
         }
         if let Some(reason) = failed {
+            self.figures.mishap(now, &place.topic, records, Mishap::Error);
             self.records_failed(&reason, error.map(|error| error.code()));
         }
     }
