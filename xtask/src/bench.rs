@@ -88,13 +88,14 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// The name of a worker's column: the second Java is the control.
-fn column(workers: &[String], at: usize) -> String {
+/// The name of a column: the second of the same kind is the control.
+pub(crate) fn column(workers: &[String], at: usize) -> String {
     let before = workers[..at].iter().filter(|kind| **kind == workers[at]).count();
     if before == 0 { workers[at].clone() } else { format!("{} again", workers[at]) }
 }
 
-fn build_release() -> Result<()> {
+/// Builds the program with what the benches need.
+pub(crate) fn build_release() -> Result<()> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let args =
         ["build", "--release", "--locked", "--quiet", "--package", "kurier", "--bin", "kurier", "--features", "bench"];
@@ -103,10 +104,10 @@ fn build_release() -> Result<()> {
     Ok(())
 }
 
-/// Where the release build puts its binary.
-fn release_binary() -> PathBuf {
+/// Where the release build puts its programs.
+pub(crate) fn release_folder() -> PathBuf {
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace_root().join("target"), PathBuf::from);
-    target.join("release/kurier")
+    target.join("release")
 }
 
 /// What all workers share: broker, input, output.
@@ -262,7 +263,7 @@ impl Worker {
             return Ok(Self { process: Process::Java(worker), url, port, ready, runs: 0 });
         }
         let binary = match kind {
-            "kurier" => release_binary(),
+            "kurier" => release_folder().join("kurier"),
             path if Path::new(path).is_file() => PathBuf::from(path),
             _ => bail!("there is no worker `{kind}`; there are java, kurier and the path of a build of Kurier"),
         };
@@ -328,7 +329,7 @@ impl Worker {
     }
 }
 
-fn median(values: &[f64]) -> f64 {
+pub(crate) fn median(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
     sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)

@@ -1,9 +1,10 @@
-//! What is done to the repository: `cargo xtask test`, `ci`, `golden`, `kafka`, `bench`, `kill`, `docs`.
+//! What is done to the repository: `cargo xtask test`, `ci`, `golden`, `kafka`, `bench`, `bench-clients`, `kill`, `docs`.
 //!
 //! `cargo xtask ci` is exactly what CI runs. Tools that a fresh machine lacks are fetched into the cache folder by the command that needs them.
 #![allow(clippy::disallowed_methods, reason = "driver: runs processes and measures time")]
 
 mod bench;
+mod bench_clients;
 mod ci;
 mod docs;
 mod golden;
@@ -38,6 +39,8 @@ enum Task {
     Docs(docs::Args),
     /// Measures Kurier beside Java Connect in standalone mode and prints the table of docs/performance.md
     Bench(bench::Args),
+    /// Measures Kurier's Kafka client beside librdkafka, and its broker beside Apache Kafka
+    BenchClients(bench_clients::Args),
     /// Fetches Apache Kafka and Java Connect from Maven Central and starts them on free ports until Ctrl-C
     Kafka(kafka::Args),
     /// Kills the worker or the broker with -9 at random moments, many times, and counts what is left
@@ -51,6 +54,7 @@ fn main() -> ExitCode {
         Task::Golden(args) => golden::golden(&args),
         Task::Docs(args) => docs::run(&args),
         Task::Bench(args) => bench::run(&args),
+        Task::BenchClients(args) => bench_clients::run(&args),
         Task::Kafka(args) => kafka::run(&args),
         Task::Kill(args) => kill::run(&args),
     };

@@ -13,11 +13,12 @@ use serde_json::{Value as Json, json};
 
 use crate::task::{Action, Stopwatch, Task, memory_and_threads};
 
-/// Records that are handed over at a time, as many as a connector's task polls.
-const BATCH: u64 = 2_000;
+/// Records that are handed over at a time, as many as a consumer polls by default.
+const BATCH: u64 = 500;
 
 pub(crate) fn run(task: &Task) -> Result<Json> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    // One thread: what is sent then is still in the processor's nearest memory, and a client is not more than it needs.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         match task.action {
             Action::Produce => produce(task).await,
