@@ -98,7 +98,7 @@ fn build(args: &Args) -> Result<PathBuf> {
 
 /// A broker of either kind.
 enum Broker {
-    Apache(ApacheKafka),
+    Apache(Box<ApacheKafka>),
     Kurier(Guarded),
 }
 
@@ -133,7 +133,7 @@ impl<'a> Bed<'a> {
                 let start = Instant::now();
                 kafka.restart()?;
                 let address = kafka.address();
-                (Broker::Apache(kafka), address, start.elapsed())
+                (Broker::Apache(Box::new(kafka)), address, start.elapsed())
             }
             "kurier" => {
                 let (binary, port) = (release_folder().join("kurier"), free_port());

@@ -8,6 +8,8 @@
 mod ours;
 #[cfg(feature = "librdkafka")]
 mod rival;
+#[cfg(feature = "librdkafka")]
+mod story;
 mod task;
 
 use std::process::ExitCode;
@@ -26,6 +28,11 @@ const USAGE: &str = "usage: kurier-clients kurier|librdkafka produce|consume|idl
 fn run() -> Result<()> {
     let mut args = std::env::args().skip(1);
     let (Some(client), Some(action)) = (args.next(), args.next()) else { bail!(USAGE) };
+    #[cfg(feature = "librdkafka")]
+    if (client.as_str(), action.as_str()) == ("librdkafka", "story") {
+        let Some(broker) = args.next() else { bail!("usage: kurier-clients librdkafka story HOST:PORT") };
+        return story::tell(&broker);
+    }
     let task = Task::parse(&action, args)?;
     let figures = match client.as_str() {
         "kurier" => ours::run(&task)?,
