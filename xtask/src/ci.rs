@@ -58,7 +58,21 @@ pub(crate) fn ci() -> Result<()> {
         eprintln!("SKIPPED advisories: the advisory database cannot be fetched from here");
     }
     test(&[])?;
+    rival()?;
     crate::docs::run(&crate::docs::Args { check: true }).context("generated pages")
+}
+
+/// What needs librdkafka, which is built from C.
+fn rival() -> Result<()> {
+    if Command::new("make").arg("--version").output().is_err() {
+        eprintln!("SKIPPED librdkafka against our broker: make not found; install it to run it");
+        return Ok(());
+    }
+    let package = ["--package", "kurier-clients", "--features", "librdkafka", "--locked"];
+    let clippy = ["clippy", "--all-targets", "--quiet"].iter().chain(&package).copied().collect::<Vec<_>>();
+    run("clippy with librdkafka", cargo(&clippy).args(["--", "-D", "warnings"]))?;
+    let test = ["test"].iter().chain(&package).chain(&["librdkafka"]).copied().collect::<Vec<_>>();
+    run("librdkafka against our broker", &mut cargo(&test))
 }
 
 /// The path of cargo-deny, installed into the cache folder if it is not there.

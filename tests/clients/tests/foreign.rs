@@ -2,7 +2,6 @@
 //!
 //! Three families: franz-go (`tests/go/franz`, needs Go), librdkafka by its command line tool kcat, and librdkafka by its binding for Rust (feature
 //! `librdkafka` of this crate). Java's tools are in `crates/broker/tests/console.rs`, single requests in `crates/broker/tests/conformance`.
-#![expect(clippy::disallowed_methods, reason = "driver: starts programs and brokers")]
 
 use std::io::Write as _;
 use std::process::{Command, Stdio};
@@ -20,7 +19,7 @@ fn compare(test: &str, tell: impl Fn(&str) -> Result<String>) {
     let (ours, theirs) = (broker.address(), apache.address());
     // Only addresses may differ.
     let told = |address: &str| tell(address).unwrap().replace(address, "the broker");
-    let (mine, other) = (told(&ours), told(&theirs));
+    let (mine, other) = (told(ours), told(&theirs));
     runtime.block_on(broker.stop()).unwrap();
     let differing: Vec<String> = diff(&other, &mine);
     assert!(differing.is_empty(), "`-` is what was seen of Apache Kafka, `+` of our broker:\n{}", differing.join("\n"));
