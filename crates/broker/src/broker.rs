@@ -11,6 +11,7 @@ mod cluster;
 mod configs;
 mod consumer_group_api;
 mod fetch;
+mod fetch_sessions;
 mod group_api;
 mod housekeeping;
 mod lookup;
@@ -36,6 +37,7 @@ use crate::journal::{Entry, Journal};
 use crate::store::Store;
 use crate::topic_config::Overrides;
 use fetch::FetchWaiters;
+use fetch_sessions::FetchSessions;
 use topics::Topics;
 use transactions::Transactions;
 
@@ -175,6 +177,7 @@ pub struct Broker {
     open: BTreeMap<Ticket, Origin>,
     next_ticket: u64,
     fetches: FetchWaiters,
+    fetch_sessions: FetchSessions,
     /// Fetches whose partitions have new records.
     awakened: BTreeSet<Ticket>,
     next_housekeeping: Duration,
@@ -244,6 +247,7 @@ impl Broker {
             open: BTreeMap::new(),
             next_ticket: 0,
             fetches: FetchWaiters::default(),
+            fetch_sessions: FetchSessions::default(),
             awakened: BTreeSet::new(),
             next_housekeeping,
             next_flush: None,

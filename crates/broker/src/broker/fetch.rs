@@ -1,6 +1,6 @@
 //! `Fetch`: reads, and waits for more when there is too little.
 //!
-//! Fetch sessions are not kept: a client that asks for one is told session 0, which means "none", and goes on asking in full.
+//! What a client need not say and be told again is the business of `fetch_sessions`.
 //! A waiting fetch is counted down by the bytes that are appended to its partitions, so that an append costs it no reading.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -27,25 +27,28 @@ const NO_OFFSET: i64 = -1;
 #[derive(Debug)]
 struct Plan {
     by_id: bool,
+    session: i32,
+    /// Whether only what changed is told.
+    incremental: bool,
     topics: Vec<PlannedTopic>,
     max_bytes: usize,
     read_committed: bool,
 }
 
 #[derive(Debug)]
-struct PlannedTopic {
+pub(super) struct PlannedTopic {
     /// Nil when there is no such topic.
-    id: Uuid,
-    name: TopicName,
-    partitions: Vec<PlannedPartition>,
+    pub(super) id: Uuid,
+    pub(super) name: TopicName,
+    pub(super) partitions: Vec<PlannedPartition>,
 }
 
 #[derive(Debug)]
-struct PlannedPartition {
-    index: i32,
-    offset: i64,
-    leader_epoch: i32,
-    max_bytes: usize,
+pub(super) struct PlannedPartition {
+    pub(super) index: i32,
+    pub(super) offset: i64,
+    pub(super) leader_epoch: i32,
+    pub(super) max_bytes: usize,
 }
 
 /// What reading by a plan gave.
@@ -143,18 +146,21 @@ impl FetchWaiters {
 
 impl Broker {
     pub(super) fn fetch(&mut self, ticket: Ticket, version: i16, request: FetchRequest) -> Outcome {
-        if request.session_id != 0 {
-            let response = FetchResponse::default().with_error_code(code(ResponseError::FetchSessionIdNotFound));
-            return Outcome::Answer(ResponseKind::Fetch(response));
-        }
         let max_wait = Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0));
         let min_bytes = usize::try_from(request.min_bytes).unwrap_or(0);
-        let plan = self.plan_fetch(version, request);
+        let plan = match self.plan_fetch(version, &request) {
+            Ok(plan) => plan,
+            Err(error) => {
+                let response = FetchResponse::default().with_error_code(code(error));
+                return Outcome::Answer(ResponseKind::Fetch(response));
+            }
+        };
         // More than may ever be given would wait for nothing.
         let min_bytes = min_bytes.min(plan.max_bytes);
         let found = read(&mut self.topics, &plan);
         if found.bytes >= min_bytes || found.has_error || max_wait.is_zero() || plan.topics.is_empty() {
-            return Outcome::Answer(ResponseKind::Fetch(found.response));
+            let response = self.fetch_sessions.end(plan.session, plan.incremental, found.response);
+            return Outcome::Answer(ResponseKind::Fetch(response));
         }
         let deadline = self.now.elapsed + max_wait;
         let waiting = Waiting { plan, deadline, min_bytes, missing: min_bytes - found.bytes };
@@ -162,37 +168,24 @@ impl Broker {
         Outcome::Wait
     }
 
-    fn plan_fetch(&self, version: i16, request: FetchRequest) -> Plan {
+    fn plan_fetch(&mut self, version: i16, request: &FetchRequest) -> Result<Plan, ResponseError> {
         let by_id = version >= TOPIC_ID_VERSION;
-        let limit = |bytes: i32| usize::try_from(bytes).unwrap_or(0).min(self.config.max_fetch_bytes);
-        let topics = request
-            .topics
-            .into_iter()
-            .map(|topic| {
-                let id = if by_id {
-                    topic.topic_id
-                } else {
-                    self.topics.get(&topic.topic).map(|topic| topic.id).unwrap_or_default()
-                };
-                let partitions = topic
-                    .partitions
-                    .into_iter()
-                    .map(|partition| PlannedPartition {
-                        index: partition.partition,
-                        offset: partition.fetch_offset,
-                        leader_epoch: partition.current_leader_epoch,
-                        max_bytes: limit(partition.partition_max_bytes),
-                    })
-                    .collect();
-                PlannedTopic { id, name: topic.topic, partitions }
-            })
-            .collect();
-        Plan {
-            by_id,
-            topics,
-            max_bytes: limit(request.max_bytes),
-            read_committed: request.isolation_level == READ_COMMITTED,
+        let mut scope = self.fetch_sessions.begin(self.now.elapsed, by_id, request)?;
+        let most = self.config.max_fetch_bytes;
+        for topic in &mut scope.topics {
+            if !by_id {
+                topic.id = self.topics.get(&topic.name).map(|topic| topic.id).unwrap_or_default();
+            }
+            topic.partitions.iter_mut().for_each(|partition| partition.max_bytes = partition.max_bytes.min(most));
         }
+        Ok(Plan {
+            by_id,
+            session: scope.session,
+            incremental: scope.incremental,
+            topics: scope.topics,
+            max_bytes: usize::try_from(request.max_bytes).unwrap_or(0).min(most),
+            read_committed: request.isolation_level == READ_COMMITTED,
+        })
     }
 
     /// Answers a waiting fetch if there is enough now. Bytes of open transactions were counted, and are not there to read.
@@ -200,7 +193,9 @@ impl Broker {
         let Some(waiting) = self.fetches.take(ticket) else { return };
         let found = read(&mut self.topics, &waiting.plan);
         if found.bytes >= waiting.min_bytes || found.has_error {
-            self.answer(ticket, ResponseKind::Fetch(found.response), replies);
+            let plan = &waiting.plan;
+            let response = self.fetch_sessions.end(plan.session, plan.incremental, found.response);
+            self.answer(ticket, ResponseKind::Fetch(response), replies);
         } else {
             let missing = waiting.min_bytes - found.bytes;
             self.fetches.insert(ticket, Waiting { missing, ..waiting });
@@ -211,7 +206,9 @@ impl Broker {
     pub(super) fn complete_fetch(&mut self, ticket: Ticket, replies: &mut Vec<Reply>) {
         if let Some(waiting) = self.fetches.take(ticket) {
             let found = read(&mut self.topics, &waiting.plan);
-            self.answer(ticket, ResponseKind::Fetch(found.response), replies);
+            let plan = &waiting.plan;
+            let response = self.fetch_sessions.end(plan.session, plan.incremental, found.response);
+            self.answer(ticket, ResponseKind::Fetch(response), replies);
         }
     }
 }

@@ -4,6 +4,7 @@ mod alone;
 mod consumers;
 mod groups;
 mod records;
+mod sessions;
 mod transactions;
 mod transactions_v2;
 
@@ -28,6 +29,7 @@ use alone::alone;
 use consumers::consumers;
 use groups::groups;
 use records::{records, versions};
+use sessions::sessions;
 use transactions::transactions;
 use transactions_v2::transactions_v2;
 
@@ -67,6 +69,7 @@ pub(crate) fn script() -> Vec<Step> {
     steps.extend(alone());
     steps.extend(records());
     steps.extend(versions());
+    steps.extend(sessions());
     steps.extend(groups());
     steps.extend(consumers());
     steps.extend(transactions());

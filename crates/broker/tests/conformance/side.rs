@@ -18,6 +18,7 @@ pub(crate) struct Known {
     pub(crate) topics: BTreeMap<String, Uuid>,
     pub(crate) member: String,
     pub(crate) producer: (i64, i16),
+    pub(crate) session: i32,
 }
 
 /// How the text begins that stands for an answer that did not come.
@@ -103,6 +104,10 @@ impl Side {
                 for topic in created.topics.iter().filter(|topic| !topic.topic_id.is_nil()) {
                     self.name(&topic.topic_id.to_string(), &format!("ID-OF-{}", topic.name.as_str()));
                 }
+            }
+            ResponseKind::Fetch(fetched) if fetched.session_id != 0 => {
+                self.known.session = fetched.session_id;
+                self.name(&format!("session_id: {},", fetched.session_id), "session_id: SESSION,");
             }
             ResponseKind::JoinGroup(joined) if !joined.member_id.is_empty() => {
                 self.known.member = joined.member_id.to_string();

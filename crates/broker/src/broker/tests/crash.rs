@@ -65,6 +65,8 @@ struct Acknowledged {
 }
 
 const STORAGE: i16 = 56;
+/// What a coordinator says instead.
+const NOT_COORDINATOR: i16 = 16;
 
 /// Does one step; false when the broker could not write.
 fn perform(rig: &mut Rig, step: Step, done: &mut Acknowledged) -> bool {
@@ -95,7 +97,7 @@ fn perform(rig: &mut Rig, step: Step, done: &mut Acknowledged) -> bool {
             error
         }
         Step::Commit(offset) => {
-            let error = commit(rig, offset);
+            let error = Some(commit(rig, offset)).filter(|error| *error != NOT_COORDINATOR).unwrap_or(STORAGE);
             if error == 0 {
                 done.committed = Some(offset);
             }
@@ -253,7 +255,7 @@ fn a_full_disk_is_told_and_work_goes_on_when_there_is_room() {
     assert_eq!(rig.produce("log", 0, batch(&["one"])).error_code, 0);
     rig.store.limit_room(Some(10));
     assert_eq!(rig.produce("log", 0, batch(&["two"])).error_code, STORAGE);
-    assert_eq!(commit(&mut rig, 1), STORAGE);
+    assert_eq!(commit(&mut rig, 1), NOT_COORDINATOR);
     assert_eq!(rig.create_topic("other", 1, &[]), STORAGE);
     assert_eq!(rig.read_all("log", 0), [(0, "one".to_owned())]);
     rig.store.limit_room(None);
