@@ -1,19 +1,62 @@
-//! Groups on Apache Kafka, shared with Java's consumers, in both protocols. Skips, saying so, where there is no JDK or Maven.
+//! Groups in both protocols, on Apache Kafka and on our broker, shared with Java's consumers. Skips, saying so, what needs a JDK or Maven.
 #![expect(clippy::disallowed_methods, reason = "driver: tests read the clock and start tasks")]
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use kurier_broker::{Broker, BrokerConfig};
 use kurier_harness::{ApacheKafka, BrokerOptions, Guarded, Java, skip_without_java, workspace_root};
+use kurier_kafka::admin::{Admin, AdminConfig};
 use kurier_kafka::batch::Scratch;
 use kurier_kafka::consumer::{Consumer, ConsumerConfig, ConsumerError, RebalanceEvent, Subscription, TopicPartition};
 use kurier_kafka::group::GroupError;
+use kurier_kafka::producer::{Destination, ProduceBatch, Producer, ProducerConfig};
+use kurier_kafka::topic_log::NewTopic;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 const COOPERATIVE: (&str, &str) =
     ("partition.assignment.strategy", "org.apache.kafka.clients.consumer.CooperativeStickyAssignor");
 const EPOCHS: (&str, &str) = ("group.protocol", "consumer");
 const QUICK: (&str, &str) = ("heartbeat.interval.ms", "300");
+
+/// A broker to test on.
+struct Place {
+    address: String,
+    admin: Admin,
+}
+
+impl Place {
+    fn new(address: &str) -> Self {
+        let properties = BTreeMap::from([("bootstrap.servers".to_owned(), address.to_owned())]);
+        Self { address: address.to_owned(), admin: Admin::new(AdminConfig::parse(&properties).unwrap()) }
+    }
+
+    async fn create_topic(&self, name: &str, partitions: i32) {
+        let topic = NewTopic { name: name.into(), partitions, replication_factor: 1, config: BTreeMap::new() };
+        self.admin.create_topic(&topic).await.unwrap();
+    }
+
+    /// Writes records with these numbers, each partition in turn.
+    async fn produce(&self, topic: &str, numbers: Range<u64>) {
+        let properties = BTreeMap::from([("bootstrap.servers".to_owned(), self.address.clone())]);
+        let producer = Producer::new(ProducerConfig::parse(&properties).unwrap());
+        let (topic, mut batch) = (Arc::from(topic), ProduceBatch::default());
+        for number in numbers {
+            let value = |bytes: &mut Vec<u8>| {
+                bytes.extend_from_slice(format!("value {number}").as_bytes());
+                Ok::<_, ()>(true)
+            };
+            let mut draft = batch.draft();
+            draft.value(value).unwrap();
+            let partition = Some((number % 2) as i32);
+            draft.finish(number, Destination { topic: &topic, partition, timestamp: None });
+        }
+        producer.send(&mut batch).await.unwrap();
+        producer.flush().await;
+    }
+}
 
 /// A member of a group, with what happened to it.
 struct Crew {
@@ -129,36 +172,59 @@ fn groups_on_apache_kafka() {
         "group.consumer.regex.refresh.interval.ms=10000",
     ];
     let options = BrokerOptions { properties: properties.map(str::to_owned).to_vec(), ..BrokerOptions::default() };
-    let mut broker = ApacheKafka::start_with(&java, options).unwrap();
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-    runtime.block_on(async {
-        only_what_moves_is_given_up(&broker, "cooperative", &[COOPERATIVE, QUICK]).await;
-        only_what_moves_is_given_up(&broker, "epochs", &[EPOCHS]).await;
+    let mut apache = ApacheKafka::start_with(&java, options).unwrap();
+    runtime().block_on(async {
+        let broker = Place::new(&apache.address());
+        on_any_broker(&broker).await;
         beside_java(&broker, &java, "cooperative-java", &[COOPERATIVE, QUICK]).await;
         beside_java(&broker, &java, "default-java", &[QUICK]).await;
         beside_java(&broker, &java, "epochs-java", &[EPOCHS]).await;
-        static_members_come_back(&broker, "static", &[COOPERATIVE, QUICK]).await;
-        static_members_come_back(&broker, "static-epochs", &[EPOCHS]).await;
-        an_instance_id_is_one_members(&broker).await;
-        topics_by_pattern(&broker, "regex", &[QUICK], matching("regex-")).await;
-        topics_by_pattern(&broker, "regex2", &[EPOCHS], matching("regex2-")).await;
-        topics_by_pattern(&broker, "regex3", &[EPOCHS], Subscription::Pattern("regex3-.*".to_owned())).await;
-        a_slow_member_loses_its_share(&broker, "slow", &[COOPERATIVE, QUICK, ("max.poll.interval.ms", "1500")]).await;
-        a_slow_member_loses_its_share(&broker, "slow-epochs", &[EPOCHS, ("max.poll.interval.ms", "1500")]).await;
-        a_restart_is_survived(&mut broker).await;
+        a_restart_is_survived(&broker, &mut apache).await;
     });
 }
 
+#[test]
+fn groups_on_our_broker() {
+    runtime().block_on(async {
+        let config =
+            BrokerConfig { group_consumer_heartbeat_interval: Duration::from_millis(300), ..BrokerConfig::default() };
+        let ours = Broker::start(config).await.unwrap();
+        let broker = Place::new(ours.address());
+        on_any_broker(&broker).await;
+        if let Some(java) = skip_without_java("groups_on_our_broker, the part beside Java") {
+            beside_java(&broker, &java, "cooperative-java", &[COOPERATIVE, QUICK]).await;
+            beside_java(&broker, &java, "epochs-java", &[EPOCHS]).await;
+        }
+        ours.stop().await.unwrap();
+    });
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
+}
+
+async fn on_any_broker(broker: &Place) {
+    only_what_moves_is_given_up(broker, "cooperative", &[COOPERATIVE, QUICK]).await;
+    only_what_moves_is_given_up(broker, "epochs", &[EPOCHS]).await;
+    static_members_come_back(broker, "static", &[COOPERATIVE, QUICK]).await;
+    static_members_come_back(broker, "static-epochs", &[EPOCHS]).await;
+    an_instance_id_is_one_members(broker).await;
+    topics_by_pattern(broker, "regex", &[QUICK], matching("regex-")).await;
+    topics_by_pattern(broker, "regex2", &[EPOCHS], matching("regex2-")).await;
+    topics_by_pattern(broker, "regex3", &[EPOCHS], Subscription::Pattern("regex3-.*".to_owned())).await;
+    a_slow_member_loses_its_share(broker, "slow", &[COOPERATIVE, QUICK, ("max.poll.interval.ms", "1500")]).await;
+    a_slow_member_loses_its_share(broker, "slow-epochs", &[EPOCHS, ("max.poll.interval.ms", "1500")]).await;
+}
+
 fn matching(prefix: &'static str) -> Subscription {
-    Subscription::Matching(std::sync::Arc::new(move |name: &str| name.starts_with(prefix)))
+    Subscription::Matching(Arc::new(move |name: &str| name.starts_with(prefix)))
 }
 
 /// Members come and go; whoever stays keeps what does not have to move, and everything is read once.
-async fn only_what_moves_is_given_up(broker: &ApacheKafka, name: &str, properties: &[(&str, &str)]) {
-    broker.create_topic(name, 4).unwrap();
-    let crew = || Crew::new(&broker.address(), name, properties, topic(name));
-    let lines = |from: u32| -> String { (from..from + 400).map(|at| format!("key{at}\tvalue {at}\n")).collect() };
-    broker.console_produce(name, &lines(0), &["--property", "parse.key=true"]).unwrap();
+async fn only_what_moves_is_given_up(broker: &Place, name: &str, properties: &[(&str, &str)]) {
+    broker.create_topic(name, 4).await;
+    let crew = || Crew::new(&broker.address, name, properties, topic(name));
+    broker.produce(name, 0..400).await;
     let mut first = crew();
     until("the first has all", &mut [&mut first], |crew| crew[0].owns() == all_of(name, 4)).await;
     let mut second = crew();
@@ -166,7 +232,7 @@ async fn only_what_moves_is_given_up(broker: &ApacheKafka, name: &str, propertie
     assert_eq!(first.revoked().len(), 2, "{:?}", first.events);
     assert!(second.revoked().is_empty(), "{:?}", second.events);
     assert!(first.owns().is_disjoint(&second.owns()));
-    broker.console_produce(name, &lines(400), &["--property", "parse.key=true"]).unwrap();
+    broker.produce(name, 400..800).await;
     until("all is read", &mut [&mut first, &mut second], |crew| {
         crew.iter().map(|one| one.values.len()).sum::<usize>() >= 800
     })
@@ -184,10 +250,10 @@ async fn only_what_moves_is_given_up(broker: &ApacheKafka, name: &str, propertie
 }
 
 /// Two of ours and one of Java's.
-async fn beside_java(broker: &ApacheKafka, java: &Java, name: &str, properties: &[(&str, &str)]) {
-    broker.create_topic(name, 6).unwrap();
+async fn beside_java(broker: &Place, java: &Java, name: &str, properties: &[(&str, &str)]) {
+    broker.create_topic(name, 6).await;
     let dir = tempfile::tempdir().unwrap();
-    let address = broker.address();
+    let address = broker.address.clone();
     let crew = || Crew::new(&address, name, properties, topic(name));
     let mut first = crew();
     until("the first has all", &mut [&mut first], |crew| crew[0].owns() == all_of(name, 6)).await;
@@ -216,16 +282,22 @@ async fn beside_java(broker: &ApacheKafka, java: &Java, name: &str, properties: 
 }
 
 /// A static member that is restarted gets its share again, and the others notice nothing.
-async fn static_members_come_back(broker: &ApacheKafka, name: &str, properties: &[(&str, &str)]) {
-    broker.create_topic(name, 4).unwrap();
+async fn static_members_come_back(broker: &Place, name: &str, properties: &[(&str, &str)]) {
+    broker.create_topic(name, 4).await;
     let crew = |id: &'static str| {
         let mut all = properties.to_vec();
         all.push(("group.instance.id", id));
-        Crew::new(&broker.address(), name, &all, topic(name))
+        Crew::new(&broker.address, name, &all, topic(name))
     };
     let (mut first, mut second) = (crew("one"), crew("two"));
     let both = |crew: &[&mut Crew]| crew.iter().all(|one| one.owns().len() == 2);
     until("each has two", &mut [&mut first, &mut second], both).await;
+    // What has been taken may not have been told yet.
+    for _ in 0..10 {
+        first.poll().await;
+        second.poll().await;
+    }
+    assert!(both(&[&mut first, &mut second]));
     let (before, events) = (second.owns(), first.events.len());
     second.consumer.close(PATIENCE).await.unwrap();
     let mut again = crew("two");
@@ -237,14 +309,14 @@ async fn static_members_come_back(broker: &ApacheKafka, name: &str, properties: 
 }
 
 /// In a classic group the newer process with an instance id wins, in one of the consumer protocol the older.
-async fn an_instance_id_is_one_members(broker: &ApacheKafka) {
+async fn an_instance_id_is_one_members(broker: &Place) {
     let fenced = |member: &Crew| {
         member.errors.iter().any(|error| matches!(error, ConsumerError::Group(GroupError::Fenced { .. })))
     };
     for (name, properties, older_wins) in [("twins", QUICK, false), ("twins-epochs", EPOCHS, true)] {
-        broker.create_topic(name, 2).unwrap();
+        broker.create_topic(name, 2).await;
         let properties = [properties, ("group.instance.id", "same")];
-        let crew = || Crew::new(&broker.address(), name, &properties, topic(name));
+        let crew = || Crew::new(&broker.address, name, &properties, topic(name));
         let mut older = crew();
         until("the older has all", &mut [&mut older], |crew| crew[0].owns().len() == 2).await;
         let mut newer = crew();
@@ -263,35 +335,29 @@ async fn an_instance_id_is_one_members(broker: &ApacheKafka) {
 }
 
 /// New topics are noticed, and partitions that are added.
-async fn topics_by_pattern(broker: &ApacheKafka, name: &str, properties: &[(&str, &str)], by: Subscription) {
+async fn topics_by_pattern(broker: &Place, name: &str, properties: &[(&str, &str)], by: Subscription) {
     let (one, two) = (format!("{name}-one"), format!("{name}-two"));
-    broker.create_topic(&one, 2).unwrap();
+    broker.create_topic(&one, 2).await;
     let mut properties = properties.to_vec();
     properties.push(("default.api.timeout.ms", "2000"));
-    let mut member = Crew::new(&broker.address(), name, &properties, by);
+    let mut member = Crew::new(&broker.address, name, &properties, by);
     let mut expected = all_of(&one, 2);
     until("the first topic", &mut [&mut member], |crew| crew[0].owns() == expected).await;
-    broker.create_topic(&two, 1).unwrap();
+    broker.create_topic(&two, 1).await;
     expected.extend(all_of(&two, 1));
     until("the second topic", &mut [&mut member], |crew| crew[0].owns() == expected).await;
-    let java = skip_without_java("topics_by_pattern").expect("it was there at the start");
-    let address = broker.address();
-    let tool = |args: &[&str]| {
-        let args: Vec<&str> = ["--bootstrap-server", &address].into_iter().chain(args.iter().copied()).collect();
-        java.run("org.apache.kafka.tools.TopicCommand", &args, b"").unwrap();
-    };
-    tool(&["--alter", "--topic", &two, "--partitions", "3"]);
+    broker.admin.create_partitions(&two, 3).await.unwrap();
     expected.extend(all_of(&two, 3));
     until("the new partitions", &mut [&mut member], |crew| crew[0].owns() == expected).await;
-    tool(&["--delete", "--topic", &one]);
+    broker.admin.delete_topics(&[&one]).await.unwrap();
     until("the topic is gone", &mut [&mut member], |crew| crew[0].owns() == all_of(&two, 3)).await;
     member.consumer.close(PATIENCE).await.unwrap();
 }
 
 /// A member that does not poll loses what it has, and joins again when it does.
-async fn a_slow_member_loses_its_share(broker: &ApacheKafka, name: &str, properties: &[(&str, &str)]) {
-    broker.create_topic(name, 2).unwrap();
-    let crew = || Crew::new(&broker.address(), name, properties, topic(name));
+async fn a_slow_member_loses_its_share(broker: &Place, name: &str, properties: &[(&str, &str)]) {
+    broker.create_topic(name, 2).await;
+    let crew = || Crew::new(&broker.address, name, properties, topic(name));
     let mut slow = crew();
     until("it has all", &mut [&mut slow], |crew| crew[0].owns().len() == 2).await;
     let mut quick = crew();
@@ -304,26 +370,26 @@ async fn a_slow_member_loses_its_share(broker: &ApacheKafka, name: &str, propert
 }
 
 /// The broker, and with it the coordinator, is started again: the group goes on.
-async fn a_restart_is_survived(broker: &mut ApacheKafka) {
+async fn a_restart_is_survived(broker: &Place, apache: &mut ApacheKafka) {
     let cases: [(&str, &[(&str, &str)]); 2] = [("restart", &[COOPERATIVE, QUICK]), ("restart-epochs", &[EPOCHS])];
     let mut crews = Vec::new();
     for (name, properties) in cases {
-        broker.create_topic(name, 2).unwrap();
-        let mut member = Crew::new(&broker.address(), name, properties, topic(name));
+        broker.create_topic(name, 2).await;
+        let mut member = Crew::new(&broker.address, name, properties, topic(name));
         until("it has all", &mut [&mut member], |crew| crew[0].owns().len() == 2).await;
         crews.push((name, member));
     }
-    broker.restart().unwrap();
+    apache.restart().unwrap();
     for (name, mut member) in crews {
         let mut second =
-            Crew::new(&broker.address(), name, cases.iter().find(|case| case.0 == name).unwrap().1, topic(name));
+            Crew::new(&broker.address, name, cases.iter().find(|case| case.0 == name).unwrap().1, topic(name));
         until("two share after the restart", &mut [&mut member, &mut second], |crew| {
             crew.iter().all(|one| one.owns().len() == 1)
         })
         .await;
-        broker.console_produce(name, "a\nb\n", &[]).unwrap();
+        broker.produce(name, 0..50).await;
         until("all is read", &mut [&mut member, &mut second], |crew| {
-            crew.iter().map(|one| one.values.len()).sum::<usize>() == 2
+            crew.iter().map(|one| one.values.len()).sum::<usize>() == 50
         })
         .await;
         member.consumer.close(PATIENCE).await.unwrap();

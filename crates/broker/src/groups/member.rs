@@ -461,14 +461,11 @@ impl Group {
         if was_leader {
             self.leader = Some(id.clone());
         }
-        let unchanged = self.protocol.as_deref().is_some_and(|protocol| {
-            let new = joiner.member.protocols.iter().find(|(name, _)| name == protocol);
-            new.is_some_and(|(_, metadata)| *metadata == member.metadata(protocol))
-        });
         self.members.insert(id.clone(), member);
         self.update(context, &id, joiner.member);
+        // As in Apache Kafka, what it wants may have changed: that is seen at the next rebalance.
         let protocol_stays = self.select_protocol() == self.protocol;
-        if self.state == State::Stable && unchanged && protocol_stays {
+        if self.state == State::Stable && protocol_stays {
             self.touch(&id, context.now);
             // Nothing changes for the group: the member goes on with the assignment of the one before.
             context.effects.entries.extend(self.members_entry(context.name));

@@ -93,6 +93,8 @@ pub struct EpochMember {
     epoch: i32,
     wanted: Wanted,
     owned: OwnedPartitions,
+    /// What the coordinator assigned last.
+    target: OwnedPartitions,
     /// `None` when everything is to be said again.
     told: Option<Told>,
     beat: Option<Beat>,
@@ -116,6 +118,7 @@ impl EpochMember {
             epoch: JOIN,
             wanted: Wanted::default(),
             owned: OwnedPartitions::new(),
+            target: OwnedPartitions::new(),
             told: None,
             beat: None,
             beat_at: Duration::ZERO,
@@ -178,9 +181,12 @@ impl EpochMember {
                 }
             }
             Input::Owned(owned) => {
-                if self.is_in() && self.owned != owned {
+                if self.is_in() {
+                    let before = self.claims();
                     self.owned = owned;
-                    self.beat_soon(now);
+                    if self.claims() != before {
+                        self.beat_soon(now);
+                    }
                 }
             }
             Input::Busy => {
@@ -201,6 +207,17 @@ impl EpochMember {
             Input::Leave { .. } => self.leave(now, effects),
         }
         self.advance(now, effects);
+    }
+
+    /// What the coordinator must not give to others: what this member owns, and what it is about to take. Without the latter, a heartbeat on the way
+    /// would say that it has no part in what it takes a moment later.
+    fn claims(&self) -> OwnedPartitions {
+        let mut claims = self.owned.clone();
+        for (topic, partitions) in &self.target {
+            claims.entry(*topic).or_default().extend(partitions);
+        }
+        claims.retain(|_, partitions| !partitions.is_empty());
+        claims
     }
 
     fn needs_coordinator(&self) -> bool {
@@ -224,6 +241,7 @@ impl EpochMember {
     fn forget(&mut self) {
         self.epoch = JOIN;
         self.owned.clear();
+        self.target.clear();
         self.told = None;
         self.beat = None;
         self.backoff.reset();
@@ -257,7 +275,7 @@ impl EpochMember {
         let Some(coordinator) = self.coordinator().cloned() else { return };
         let request = RequestKind::ConsumerGroupHeartbeat(self.request());
         self.beat_at = now + self.interval;
-        let told = Told { wanted: self.wanted.clone(), owned: self.owned.clone() };
+        let told = Told { wanted: self.wanted.clone(), owned: self.claims() };
         let (id, deadline) = self.send(now, coordinator, request, effects);
         self.beat = Some(Beat { id, deadline, told });
     }
@@ -294,11 +312,12 @@ impl EpochMember {
             // An empty one takes an earlier one back.
             request = request.with_subscribed_topic_regex(Some(text(self.wanted.pattern.as_deref().unwrap_or(""))));
         }
-        if told.is_none_or(|told| told.owned != self.owned) {
+        let claims = self.claims();
+        if told.is_none_or(|told| told.owned != claims) {
             let topic = |(id, partitions): (&Uuid, &BTreeSet<i32>)| {
                 TopicPartitions::default().with_topic_id(*id).with_partitions(partitions.iter().copied().collect())
             };
-            request = request.with_topic_partitions(Some(self.owned.iter().map(topic).collect()));
+            request = request.with_topic_partitions(Some(claims.iter().map(topic).collect()));
         }
         request
     }
@@ -382,16 +401,16 @@ impl EpochMember {
         self.phase = Phase::In;
         self.epoch = response.member_epoch;
         self.interval = Duration::from_millis(response.heartbeat_interval_ms.unsigned_abs().into()).max(LEAST_INTERVAL);
-        let is_news = beat.told.wanted != self.wanted || beat.told.owned != self.owned;
+        if let Some(assignment) = response.assignment {
+            self.target.clear();
+            for topic in assignment.topic_partitions {
+                self.target.entry(topic.topic_id).or_default().extend(topic.partitions);
+            }
+            effects.push(Effect::Target(self.target.clone()));
+        }
+        let is_news = beat.told.wanted != self.wanted || beat.told.owned != self.claims();
         self.beat_at = if is_news { now } else { now + self.interval };
         self.told = Some(beat.told);
-        if let Some(assignment) = response.assignment {
-            let mut target = OwnedPartitions::new();
-            for topic in assignment.topic_partitions {
-                target.entry(topic.topic_id).or_default().extend(topic.partitions);
-            }
-            effects.push(Effect::Target(target));
-        }
     }
 
     /// The group has gone on without this member.

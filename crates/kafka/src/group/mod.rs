@@ -31,3 +31,6 @@ pub use types::{
 
 #[cfg(test)]
 pub(crate) mod tests;
+
+#[cfg(test)]
+mod epoch_tests;

@@ -170,7 +170,8 @@ fn a_static_member_comes_back_without_a_rebalance_and_fences_its_twin() {
     let assigned = member.sync(&mut rig, 1, &[(&member.id.clone(), "all")]);
     assert_eq!(sync_answer(&mut rig, assigned).unwrap().assignment, "all");
 
-    let mut twin = Joiner { instance: Some("one"), ..Joiner::new(21) };
+    // What it wants may have changed: that is seen at the next rebalance.
+    let mut twin = Joiner { instance: Some("one"), metadata: "something else", ..Joiner::new(21) };
     let joined = twin.join(&mut rig);
     let answer = join_answer(&mut rig, joined).expect("there is nobody to wait for");
     assert_eq!((answer.error_code, answer.generation_id), (0, 1));
