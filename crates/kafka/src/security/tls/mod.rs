@@ -9,6 +9,8 @@ mod hostname;
 mod identity;
 mod jks;
 mod path;
+#[cfg(test)]
+mod path_tests;
 mod pbe;
 mod pem;
 mod pkcs12;
