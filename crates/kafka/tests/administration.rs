@@ -466,6 +466,32 @@ async fn check_groups(side: &Side) {
     assert_eq!(only(described).map(|_| ()), Err("GroupIdNotFoundException"));
 }
 
+/// A group of the consumer protocol, with a member.
+async fn check_consumer_groups(side: &Side) {
+    let admin = &side.admin;
+    let more = [("group.id", "newer"), ("group.protocol", "consumer"), ("client.id", "reader"), ("client.rack", "r")];
+    let consumer = Consumer::new(ConsumerConfig::parse(&properties(&side.address, &more)).unwrap());
+    consumer.subscribe(Subscription::Topics(vec!["assigned".to_owned()])).unwrap();
+    let start = Instant::now();
+    while consumer.assignment().len() < 3 {
+        assert!(start.elapsed() < PATIENCE, "the group was not joined");
+        consumer.poll(Instant::now() + Duration::from_millis(100)).await.unwrap();
+    }
+    let places: BTreeSet<_> = (0..3).map(|partition| TopicPartition::new("assigned", partition)).collect();
+    let described = only(admin.describe_consumer_groups(&["newer"], false).await.unwrap()).unwrap();
+    let member = &described.members[0];
+    assert_eq!((member.client_id.as_str(), member.rack.as_deref(), member.classic), ("reader", Some("r"), Some(false)));
+    assert_eq!((&member.target, member.topics.as_slice()), (&places, ["assigned".to_owned()].as_slice()));
+    assert!(described.epoch > 0 && described.assignor == "uniform", "{described:?}");
+    let only_newer = GroupFilter { types: vec!["consumer".to_owned()], ..GroupFilter::default() };
+    let listed = admin.list_groups_with(&only_newer).await.unwrap();
+    assert!(listed.iter().any(|group| group.group_id == "newer" && group.group_type.eq_ignore_ascii_case("consumer")));
+    assert_eq!(only(admin.delete_groups(&["newer"]).await.unwrap()), Err("GroupNotEmptyException"));
+    consumer.close(PATIENCE).await.unwrap();
+    let deleted = in_time!(only(admin.delete_groups(&["newer"]).await.unwrap()), |gone: &Result<(), _>| gone.is_ok());
+    assert_eq!(deleted, Ok(()));
+}
+
 async fn check_acls(admin: &Admin) {
     let acl = |name: &str, pattern, operation| Acl {
         resource: ResourceType::Topic,
@@ -543,6 +569,7 @@ async fn check_all(side: &Side) {
     check_transactions(side).await;
     check_offsets(side).await;
     check_groups(side).await;
+    check_consumer_groups(side).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

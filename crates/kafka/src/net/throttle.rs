@@ -22,7 +22,9 @@ pub(super) fn throttle_time(response: &ResponseKind) -> Duration {
         ApiVersions, Metadata, Fetch, ListOffsets, OffsetFetch, OffsetCommit, FindCoordinator, JoinGroup, SyncGroup, Heartbeat, LeaveGroup,
         Produce, InitProducerId, AddPartitionsToTxn, AddOffsetsToTxn, TxnOffsetCommit, EndTxn, CreateTopics, DeleteTopics, CreatePartitions,
         DescribeConfigs, IncrementalAlterConfigs, DeleteRecords, DescribeCluster, DescribeGroups, ListGroups, DeleteGroups, OffsetDelete,
-        DescribeAcls, CreateAcls, DeleteAcls, OffsetForLeaderEpoch, ConsumerGroupHeartbeat, ConsumerGroupDescribe);
+        DescribeAcls, CreateAcls, DeleteAcls, OffsetForLeaderEpoch, ConsumerGroupHeartbeat, ConsumerGroupDescribe, DescribeProducers,
+        DescribeTransactions, ListTransactions, DescribeLogDirs, UpdateFeatures, ListConfigResources, DescribeUserScramCredentials,
+        AlterUserScramCredentials);
     Duration::from_millis(u64::try_from(ms).unwrap_or_default())
 }
 
