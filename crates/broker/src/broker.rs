@@ -21,9 +21,11 @@ mod tests;
 mod topics;
 mod transaction_lists;
 mod transactions;
+pub(crate) mod users;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use kafka_protocol::ResponseError;
@@ -34,12 +36,14 @@ use uuid::Uuid;
 use crate::config::BrokerConfig;
 use crate::groups::{Effects, Groups, Limits};
 use crate::journal::{Entry, Journal};
+use crate::sasl::{Gate, SaslConfig, Verdict};
 use crate::store::Store;
 use crate::topic_config::Overrides;
 use fetch::FetchWaiters;
 use fetch_sessions::FetchSessions;
 use topics::Topics;
 use transactions::Transactions;
+use users::ScramUsers;
 
 /// Requests of one connection that may wait behind one another; a connection that sends more is closed.
 const MAX_QUEUED_REQUESTS: usize = 1_000;
@@ -107,6 +111,11 @@ pub enum Reply {
         /// Why, for the log.
         reason: String,
     },
+    /// The client has proven who it is, where it has to: it may send larger requests now.
+    Admitted {
+        /// Which.
+        connection: ConnectionId,
+    },
 }
 
 /// Why a broker cannot be opened over a store.
@@ -142,19 +151,22 @@ struct Origin {
 
 #[derive(Default)]
 struct Connection {
+    /// On a listener whose clients have to say who they are.
+    gate: Option<Gate>,
     /// The request that is being worked on.
     current: Option<Ticket>,
     queue: VecDeque<Request>,
 }
 
 /// What a handler makes of a request.
-#[expect(clippy::large_enum_variant, reason = "nearly every outcome is an answer, and none lives long")]
 enum Outcome {
     Answer(ResponseKind),
     /// No answer is wanted.
     Silence,
     /// The answer comes later.
     Wait,
+    /// An answer, and the end of the connection.
+    Refuse(ResponseKind, String),
     Close(String),
 }
 
@@ -185,6 +197,7 @@ pub struct Broker {
     next_flush: Option<Duration>,
     /// For decompression.
     scratch: Scratch,
+    scram_users: ScramUsers,
     now: Now,
 }
 
@@ -199,11 +212,13 @@ impl Broker {
         let mut topics = Topics::default();
         let mut groups = Groups::new(Limits::from(&config));
         let mut transactions = Transactions::default();
+        let mut scram_users = ScramUsers::new();
         let mut cluster_id = None;
         let mut next_producer_id = 0;
         let mut journal = Journal::open(&*store, |entry| match entry {
             Entry::Cluster { id } => cluster_id = Some(id),
             Entry::ProducerIds { next } => next_producer_id = next,
+            Entry::ScramUser { .. } => users::play(&mut scram_users, entry),
             Entry::Transaction(_) | Entry::TransactionRemoved { .. } => transactions.play(entry),
             Entry::TopicCreated { .. }
             | Entry::TopicDeleted { .. }
@@ -252,6 +267,7 @@ impl Broker {
             next_housekeeping,
             next_flush: None,
             scratch: Scratch::default(),
+            scram_users,
             now,
         };
         broker.resume_transactions();
@@ -266,6 +282,12 @@ impl Broker {
     /// The cluster's id.
     pub fn cluster_id(&self) -> &str {
         &self.cluster_id
+    }
+
+    /// Sees to it that a new connection is served only after its client has proven who it is.
+    pub fn guard(&mut self, connection: ConnectionId, sasl: Arc<SaslConfig>) {
+        let guarded = Connection { gate: Some(Gate::new(sasl)), ..Connection::default() };
+        self.connections.insert(connection, guarded);
     }
 
     /// Takes a request; pushes whatever is to be sent now, to this connection or to others.
@@ -347,10 +369,10 @@ impl Broker {
             let origin =
                 Origin { connection, correlation_id: request.correlation_id, api_version: request.api_version };
             self.open.insert(ticket, origin);
-            let outcome = match unserved(&request) {
+            let outcome = match self.judge(connection, &request, replies).or_else(|| unserved(&request)) {
                 None => self.handle(ticket, request, replies),
-                Some(Outcome::Answer(response)) => {
-                    // In the one version that every client reads.
+                // In the one version that every client reads.
+                Some(Outcome::Answer(response @ ResponseKind::ApiVersions(_))) => {
                     self.open.entry(ticket).and_modify(|origin| origin.api_version = 0);
                     Outcome::Answer(response)
                 }
@@ -363,12 +385,45 @@ impl Broker {
                     replies.push(Reply::Silence { connection, correlation_id: origin.correlation_id });
                 }
                 Outcome::Wait => {}
+                Outcome::Refuse(response, reason) => {
+                    self.answer(ticket, response, replies);
+                    self.bar(connection);
+                    replies.push(Reply::Close { connection, reason });
+                }
                 Outcome::Close(reason) => {
                     self.finish(ticket);
-                    self.connections.remove(&connection);
+                    self.bar(connection);
                     replies.push(Reply::Close { connection, reason });
                 }
             }
+        }
+    }
+
+    /// Forgets what a connection still wants. What it sends until it is closed must not get around its gate.
+    fn bar(&mut self, connection: ConnectionId) {
+        match self.connections.get_mut(&connection) {
+            Some(Connection { gate: Some(gate), queue, .. }) => {
+                gate.bar();
+                queue.clear();
+            }
+            _ => drop(self.connections.remove(&connection)),
+        }
+    }
+
+    /// What the connection's gate makes of a request, if it does not let it pass.
+    fn judge(&mut self, connection: ConnectionId, request: &Request, replies: &mut Vec<Reply>) -> Option<Outcome> {
+        let gate = self.connections.get_mut(&connection)?.gate.as_mut()?;
+        let was_open = gate.is_open();
+        let ids = &mut self.ids;
+        let verdict = gate.step(self.now, request, &self.scram_users, || format!("{:032x}", ids()));
+        if gate.is_open() && !was_open {
+            replies.push(Reply::Admitted { connection });
+        }
+        match verdict {
+            Verdict::Pass => None,
+            Verdict::Answer(response) => Some(Outcome::Answer(response)),
+            Verdict::Refuse(response, reason) => Some(Outcome::Refuse(response, reason)),
+            Verdict::Close(reason) => Some(Outcome::Close(reason)),
         }
     }
 
@@ -506,6 +561,14 @@ impl Broker {
             RequestKind::DescribeTransactions(body) => {
                 answer(ResponseKind::DescribeTransactions(self.describe_transactions(body)))
             }
+            RequestKind::DescribeUserScramCredentials(body) => {
+                answer(ResponseKind::DescribeUserScramCredentials(self.describe_scram_users(body)))
+            }
+            RequestKind::AlterUserScramCredentials(body) => {
+                answer(ResponseKind::AlterUserScramCredentials(self.alter_scram_users(body)))
+            }
+            RequestKind::SaslHandshake(_) => answer(ResponseKind::SaslHandshake(crate::sasl::late_handshake())),
+            RequestKind::SaslAuthenticate(_) => answer(ResponseKind::SaslAuthenticate(crate::sasl::late_proof())),
             RequestKind::ListTransactions(body) => answer(ResponseKind::ListTransactions(self.list_transactions(body))),
             _ => Outcome::Close("it sent a request that this broker does not serve".to_owned()),
         }
@@ -557,7 +620,7 @@ impl Reply {
     fn freed(&self) -> Option<ConnectionId> {
         match self {
             Self::Answer { connection, .. } | Self::Silence { connection, .. } => Some(*connection),
-            Self::Close { .. } => None,
+            Self::Close { .. } | Self::Admitted { .. } => None,
         }
     }
 }
@@ -641,6 +704,10 @@ fn api_of(request: &RequestKind) -> Option<ApiKey> {
         RequestKind::ConsumerGroupDescribe(_) => ApiKey::ConsumerGroupDescribe,
         RequestKind::DescribeTransactions(_) => ApiKey::DescribeTransactions,
         RequestKind::ListTransactions(_) => ApiKey::ListTransactions,
+        RequestKind::SaslHandshake(_) => ApiKey::SaslHandshake,
+        RequestKind::SaslAuthenticate(_) => ApiKey::SaslAuthenticate,
+        RequestKind::DescribeUserScramCredentials(_) => ApiKey::DescribeUserScramCredentials,
+        RequestKind::AlterUserScramCredentials(_) => ApiKey::AlterUserScramCredentials,
         RequestKind::DescribeTopicPartitions(_) => ApiKey::DescribeTopicPartitions,
         _ => return None,
     })

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
 use bytes::Bytes;
+use kurier_kafka::security::sasl::scram::ScramCredential;
 use uuid::Uuid;
 
 use crate::codec::{Malformed, Reader, Writer};
@@ -114,6 +115,12 @@ pub(crate) enum Entry {
     TopicConfigs {
         id: Uuid,
         configs: Vec<(String, String)>,
+    },
+    /// What is kept of a user of SCRAM; nothing if the user is gone.
+    ScramUser {
+        name: String,
+        mechanism: i8,
+        credential: Option<ScramCredential>,
     },
     LogStart {
         id: Uuid,
@@ -310,6 +317,18 @@ impl Entry {
                 out.text(group);
                 write_configs(configs, out);
             }
+            Self::ScramUser { name, mechanism, credential } => {
+                out.u8(22);
+                out.text(name);
+                out.u8(mechanism.unsigned_abs());
+                out.bool(credential.is_some());
+                if let Some(ScramCredential { salt, stored_key, server_key, iterations }) = credential {
+                    out.bytes(salt);
+                    out.bytes(stored_key);
+                    out.bytes(server_key);
+                    out.i32(i32::try_from(*iterations).unwrap_or(i32::MAX));
+                }
+            }
             Self::PendingOffsetsEnded { group, producer_id, commit } => {
                 out.u8(15);
                 out.text(group);
@@ -367,6 +386,11 @@ impl Entry {
             18 => Self::ConsumerMember { group: from.text()?, member: Box::new(ConsumerMemberEntry::read(from)?) },
             19 => Self::ConsumerMemberRemoved { group: from.text()?, member: from.text()? },
             20 => Self::GroupConfigs { group: from.text()?, configs: read_configs(from)? },
+            22 => Self::ScramUser {
+                name: from.text()?,
+                mechanism: i8::try_from(from.u8()?).map_err(|_| Malformed)?,
+                credential: if from.bool()? { Some(read_credential(from)?) } else { None },
+            },
             _ => return Err(Malformed),
         })
     }
@@ -537,6 +561,15 @@ pub(crate) struct Journal {
     file: Box<dyn StoreFile>,
     fresh_len: u64,
     unsynced: bool,
+}
+
+fn read_credential(from: &mut Reader<'_>) -> Result<ScramCredential, Malformed> {
+    Ok(ScramCredential {
+        salt: from.bytes()?.to_vec(),
+        stored_key: from.bytes()?.to_vec(),
+        server_key: from.bytes()?.to_vec(),
+        iterations: from.i32()?.unsigned_abs(),
+    })
 }
 
 impl Journal {
@@ -711,6 +744,17 @@ mod tests {
                 }),
             },
             Entry::ConsumerMemberRemoved { group: "c".into(), member: "m-2".into() },
+            Entry::ScramUser {
+                name: "ada".into(),
+                mechanism: 2,
+                credential: Some(ScramCredential {
+                    salt: vec![1],
+                    stored_key: vec![2; 64],
+                    server_key: vec![3; 64],
+                    iterations: 4096,
+                }),
+            },
+            Entry::ScramUser { name: "ada".into(), mechanism: 1, credential: None },
             Entry::GroupConfigs {
                 group: "c".into(),
                 configs: vec![("consumer.session.timeout.ms".into(), "45000".into())],

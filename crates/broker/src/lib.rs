@@ -11,7 +11,8 @@
 //!
 //! Its answers are held against Apache Kafka's by `tests/conformance`. Known to be different, on purpose:
 //!
-//! - Plain text connections only; no users, no access control, no quotas. It listens on the loopback unless told otherwise.
+//! - Users may have to say who they are (SASL), and whoever does may do everything: no access control, no quotas. It listens on the loopback
+//!   unless told otherwise.
 //! - There are no share groups and no streams groups.
 //! - A consumer group (KIP-848) computes targets and resolves patterns at once, without `consumer.assignment.interval.ms`; members of the
 //!   classic protocol cannot be in it, so that a group changes its protocol only while it is empty.
@@ -62,11 +63,13 @@ mod journal;
 mod log;
 mod properties;
 mod re2;
+mod sasl;
 mod server;
 mod store;
 mod topic_config;
 
 pub use broker::{Broker, ConnectionId, IdSource, Now, OpenError, Reply, Request};
 pub use config::{BrokerConfig, Data};
+pub use sasl::SaslConfig;
 pub use server::{Listener, RunningBroker, StartError};
 pub use store::{DiskError, DiskStore, MemoryStore, Store, StoreFile};

@@ -1,16 +1,18 @@
 //! A broker's settings under Apache Kafka's names: what stands in `server.properties`.
 //!
 //! Listeners with their TLS, the data folder, limits, and the defaults of topics are read. Settings that mean nothing for a single node are left out, and whoever
-//! gives them is told; those that would make it less safe than the user believes are refused: an authorizer, SASL.
+//! gives them is told; those that would make it less safe than the user believes are refused: an authorizer.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use kurier_kafka::security::Protocol;
 use kurier_kafka::security::tls::ServerTls;
 
 use crate::config::{BrokerConfig, Data};
+use crate::sasl::SaslConfig;
 use crate::server::Listener;
 
 /// Kafka's names of settings that are a topic's where it has none of its own, and a topic's names for them.
@@ -174,14 +176,12 @@ impl Reading<'_> {
                 ));
                 continue;
             };
-            if protocol.has_sasl() {
-                self.refuse(key, &text, "this broker does not authenticate by SASL");
-            }
+            let sasl = if protocol.has_sasl() { self.sasl(&name) } else { None };
             let tls = if protocol.has_tls() { self.tls(&name) } else { None };
             let told = advertised.iter().find(|(other, ..)| *other == name);
             let told = told.map(|(_, host, port)| (host.clone(), *port));
             let host = if host.is_empty() { "0.0.0.0".to_owned() } else { host };
-            listeners.push(Listener { name, host, port, advertised: told, tls });
+            listeners.push(Listener { name, host, port, advertised: told, tls, sasl });
         }
         for (name, ..) in advertised {
             if !listeners.iter().any(|listener| listener.name == name) && !is_controller(&name) {
@@ -192,6 +192,19 @@ impl Reading<'_> {
             self.refuse(key, &text, "no listener for clients");
         }
         listeners
+    }
+
+    /// What a listener asks of its clients.
+    fn sasl(&mut self, listener: &str) -> Option<Arc<SaslConfig>> {
+        let of_sasl = |key: &&String| key.contains("sasl.") || key.ends_with("connections.max.reauth.ms");
+        self.seen.extend(self.properties.keys().filter(of_sasl).cloned());
+        match SaslConfig::from_properties(listener, self.properties) {
+            Ok(config) => Some(Arc::new(config)),
+            Err(why) => {
+                self.problems.push(why);
+                None
+            }
+        }
     }
 
     /// `listener.security.protocol.map`.
@@ -314,8 +327,7 @@ mod tests {
                 "listener SSL: Invalid value perhaps for configuration ssl.client.auth: String must be one of: required, requested, none",
                 "Error creating broker listeners from 'SSL://:9092,INSIDE://:9093,SASL_PLAINTEXT://:9094,nonsense': No security protocol defined for \
                  listener INSIDE",
-                "Invalid value SSL://:9092,INSIDE://:9093,SASL_PLAINTEXT://:9094,nonsense for configuration listeners: this broker does not authenticate \
-                 by SASL",
+                "Invalid value GSSAPI for configuration sasl.enabled.mechanisms: this broker speaks PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 and OAUTHBEARER",
                 "Invalid value OTHER for configuration advertised.listeners: it is none of `listeners`",
                 "Invalid value org.apache.kafka.metadata.authorizer.StandardAuthorizer for configuration authorizer.class.name: this broker has no ACLs and \
                  lets everybody do everything",

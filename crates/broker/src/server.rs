@@ -100,7 +100,7 @@ impl Broker {
             let address = SocketText { host: &host, port }.to_string();
             places.push(Place { name: listener.name, local, address });
             let tls = listener.tls.as_ref().map(ServerTls::config);
-            entrances.push((socket, Entrance { advertised: Arc::new((host, port)), tls }));
+            entrances.push((socket, Entrance { advertised: Arc::new((host, port)), tls, sasl: listener.sasl }));
         }
         let first = entrances[0].1.advertised.clone();
         let limits = Limits {

@@ -88,6 +88,7 @@ impl Broker {
             self.topics.snapshot(&mut entries);
             self.groups.snapshot(&mut entries);
             self.transactions.snapshot(&mut entries);
+            super::users::snapshot(&self.scram_users, &mut entries);
             self.journal.replace(&*self.store, &entries)
         } else {
             self.journal.sync()

@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -16,9 +17,12 @@ use tokio_rustls::TlsAcceptor;
 
 use super::worker::{Advertised, Command, CommandSender, Outgoing};
 use crate::broker::{ConnectionId, Request};
+use crate::sasl::SaslConfig;
 
 /// Bytes that one permit of [`Limits::pending_bytes`] stands for.
 pub(super) const PERMIT_BYTES: usize = 1024;
+/// Largest request of a client that has not yet proven who it is: Java's `sasl.server.max.receive.size`.
+const MAX_STRANGER: usize = 512 * 1024;
 /// Requests of one connection that may be read before the first of them is answered and its answer written.
 const MAX_UNANSWERED: usize = 8;
 /// Memory reserved before a frame's bytes have arrived; beyond it, only as much again as has arrived.
@@ -36,6 +40,8 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(30);
 pub(super) struct Entrance {
     pub(super) advertised: Advertised,
     pub(super) tls: Option<Arc<ServerConfig>>,
+    /// What clients have to prove before they are served.
+    pub(super) sasl: Option<Arc<SaslConfig>>,
 }
 
 /// Bounds on what clients may take up.
@@ -70,8 +76,9 @@ pub(super) async fn serve(
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%peer, "cannot turn off Nagle's algorithm: {error}");
     }
-    let client = Client { id, peer, advertised: entrance.advertised, limits, commands, stopping: stopping.clone() };
-    let Some(tls) = entrance.tls else {
+    let Entrance { advertised, tls, sasl } = entrance;
+    let client = Client { id, peer, advertised, sasl, limits, commands, stopping: stopping.clone() };
+    let Some(tls) = tls else {
         let (read, write) = stream.into_split();
         return client.serve(read, write).await;
     };
@@ -110,6 +117,7 @@ struct Client {
     id: ConnectionId,
     peer: SocketAddr,
     advertised: Advertised,
+    sasl: Option<Arc<SaslConfig>>,
     limits: Limits,
     commands: CommandSender,
     stopping: watch::Receiver<bool>,
@@ -117,9 +125,10 @@ struct Client {
 
 impl Client {
     async fn serve(self, read: impl AsyncRead + Unpin, write: impl AsyncWrite + Unpin) {
-        let Self { id, peer, advertised, limits, commands, mut stopping } = self;
+        let Self { id, peer, advertised, sasl, limits, commands, mut stopping } = self;
+        let admitted = Arc::new(AtomicBool::new(sasl.is_none()));
         let (outgoing, answers) = mpsc::unbounded_channel();
-        if !commands.send(Command::Opened(id, advertised, outgoing)) {
+        if !commands.send(Command::Opened { id, advertised, sasl, outgoing }) {
             return;
         }
         let slots = Arc::new(Semaphore::new(MAX_UNANSWERED));
@@ -131,8 +140,9 @@ impl Client {
             limits,
             commands: commands.clone(),
             slots: slots.clone(),
+            admitted: admitted.clone(),
         };
-        let mut writer = Writer { stream: write, answers, slots };
+        let mut writer = Writer { stream: write, answers, slots, admitted };
         let ended = {
             let writing = writer.run();
             tokio::pin!(writing);
@@ -163,6 +173,8 @@ struct Reader<R> {
     limits: Limits,
     commands: CommandSender,
     slots: Arc<Semaphore>,
+    /// The client has proven who it is, or does not have to.
+    admitted: Arc<AtomicBool>,
 }
 
 impl<R: AsyncRead + Unpin> Reader<R> {
@@ -196,7 +208,8 @@ impl<R: AsyncRead + Unpin> Reader<R> {
             }
         }
         let announced = self.buffer.get_i32();
-        let limit = self.limits.max_request_bytes;
+        let most = if self.admitted.load(Ordering::Relaxed) { usize::MAX } else { MAX_STRANGER };
+        let limit = self.limits.max_request_bytes.min(most);
         let Some(len) = usize::try_from(announced).ok().filter(|len| *len <= limit) else {
             return Err(Ended::Because(format!(
                 "it announced a request of {announced} bytes, the limit is {limit}; is it a Kafka client without TLS?"
@@ -259,6 +272,7 @@ struct Writer<W> {
     stream: W,
     answers: mpsc::UnboundedReceiver<Outgoing>,
     slots: Arc<Semaphore>,
+    admitted: Arc<AtomicBool>,
 }
 
 impl<W: AsyncWrite + Unpin> Writer<W> {
@@ -277,6 +291,10 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
                     drop(room);
                 }
                 Outgoing::Silence { room } => drop(room),
+                Outgoing::Admitted => {
+                    self.admitted.store(true, Ordering::Relaxed);
+                    continue;
+                }
                 Outgoing::Close { reason } => return Ended::Because(reason),
             }
             self.slots.add_permits(1);

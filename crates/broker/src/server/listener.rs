@@ -1,6 +1,10 @@
 //! Where clients come in: Kafka's `listeners`.
 
+use std::sync::Arc;
+
 use kurier_kafka::security::tls::ServerTls;
+
+use crate::sasl::SaslConfig;
 
 /// A place that clients connect to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,11 +19,13 @@ pub struct Listener {
     pub advertised: Option<(String, u16)>,
     /// How its connections are encrypted.
     pub tls: Option<ServerTls>,
+    /// What clients have to prove before they are served; nothing serves everybody.
+    pub sasl: Option<Arc<SaslConfig>>,
 }
 
 impl Listener {
     /// A listener without encryption.
     pub fn plain(name: impl Into<String>, host: impl Into<String>, port: u16) -> Self {
-        Self { name: name.into(), host: host.into(), port, advertised: None, tls: None }
+        Self { name: name.into(), host: host.into(), port, advertised: None, tls: None, sasl: None }
     }
 }

@@ -16,6 +16,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use super::StartError;
 use crate::broker::{Broker, ConnectionId, Now, Reply, Request};
 use crate::config::{BrokerConfig, Data};
+use crate::sasl::SaslConfig;
 use crate::store::{DiskStore, MemoryStore, Store};
 
 /// The host and port that clients of a listener are told.
@@ -26,7 +27,12 @@ pub(super) enum Command {
     /// A client is there; it is told this address, and answers go to this channel.
     ///
     /// It needs no bound of its own: a connection has a bounded number of requests under way.
-    Opened(ConnectionId, Advertised, UnboundedSender<Outgoing>),
+    Opened {
+        id: ConnectionId,
+        advertised: Advertised,
+        sasl: Option<Arc<SaslConfig>>,
+        outgoing: UnboundedSender<Outgoing>,
+    },
     /// A request, with the room that it takes up until it is answered.
     Request(ConnectionId, Box<Request>, OwnedSemaphorePermit),
     /// A client is gone.
@@ -41,6 +47,8 @@ pub(super) enum Outgoing {
     Answer { correlation_id: i32, api_version: i16, response: Box<ResponseKind>, room: Option<OwnedSemaphorePermit> },
     /// A request is done and has no answer.
     Silence { room: Option<OwnedSemaphorePermit> },
+    /// The client has proven who it is.
+    Admitted,
     /// Close the connection.
     Close { reason: String },
 }
@@ -157,7 +165,10 @@ impl Loop {
 
     fn take(&mut self, command: Command, replies: &mut Vec<Reply>) {
         match command {
-            Command::Opened(id, advertised, outgoing) => {
+            Command::Opened { id, advertised, sasl, outgoing } => {
+                if let Some(sasl) = sasl {
+                    self.broker.guard(id, sasl);
+                }
                 self.clients.insert(id, Client { advertised, outgoing, rooms: VecDeque::new() });
             }
             Command::Request(id, request, room) => {
@@ -186,6 +197,7 @@ impl Loop {
                 (connection, Outgoing::Answer { correlation_id, api_version, response, room })
             }
             Reply::Silence { connection, .. } => (connection, Outgoing::Silence { room: self.free_room(connection) }),
+            Reply::Admitted { connection } => (connection, Outgoing::Admitted),
             Reply::Close { connection, reason } => (connection, Outgoing::Close { reason }),
         };
         if let Some(client) = self.clients.get(&connection) {

@@ -7,7 +7,6 @@ use kafka_protocol::messages::{ApiKey, ApiVersionsResponse};
 
 /// APIs that Apache Kafka serves and this broker does not, and why.
 const NOT_SERVED: &[(&str, &[ApiKey])] = &[
-    ("there is no authentication unless it is set up", &[ApiKey::SaslHandshake, ApiKey::SaslAuthenticate]),
     (
         "there are no delegation tokens, which need a store of secrets",
         &[
@@ -17,7 +16,6 @@ const NOT_SERVED: &[(&str, &[ApiKey])] = &[
             ApiKey::DescribeDelegationToken,
         ],
     ),
-    ("users are in the broker's configs", &[ApiKey::DescribeUserScramCredentials, ApiKey::AlterUserScramCredentials]),
     ("nothing is limited", &[ApiKey::AlterClientQuotas]),
     (
         "there is one node, one folder, and no quorum",
@@ -63,6 +61,12 @@ const LESS: &[(ApiKey, i16, &str)] = &[
     (ApiKey::AddPartitionsToTxn, 3, "version 4 and later are for brokers"),
     (ApiKey::DescribeLogDirs, 4, "version 5 tells of cordoned folders"),
 ];
+/// APIs that this broker serves from a later version on: (which, from which version, why).
+const LATER: &[(ApiKey, i16, &str)] = &[(
+    ApiKey::SaslHandshake,
+    1,
+    "version 0 is followed by messages without headers, which clients since 1.0 do not send",
+)];
 /// Features that this broker does not have, or has at another level.
 const FEATURES: &[(&str, &str)] = &[
     ("eligible.leader.replicas.version", "there are no replicas"),
@@ -84,7 +88,8 @@ pub(crate) fn compared(ours: &ApiVersionsResponse, theirs: &ApiVersionsResponse)
     for (key, range) in &theirs_by_key {
         let name = ApiKey::try_from(*key).map_or_else(|_| key.to_string(), |api| format!("{api:?}"));
         let less = LESS.iter().find(|(api, _, _)| *api as i16 == *key).map(|(_, max, _)| *max);
-        let expected = (!listed(*key)).then_some((range.0, less.unwrap_or(range.1)));
+        let later = LATER.iter().find(|(api, _, _)| *api as i16 == *key).map(|(_, min, _)| *min);
+        let expected = (!listed(*key)).then_some((later.unwrap_or(range.0), less.unwrap_or(range.1)));
         let served = ours_by_key.get(key).copied();
         if served != expected {
             let _ = writeln!(report, "{name}: Apache Kafka serves {range:?}, we serve {served:?}, not {expected:?}");

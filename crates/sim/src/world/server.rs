@@ -406,7 +406,7 @@ impl World {
                 Reply::Close { connection, reason } => {
                     return Err(format!("the broker closes connection {}: {reason}", connection.0));
                 }
-                Reply::Silence { .. } => {}
+                Reply::Silence { .. } | Reply::Admitted { .. } => {}
             }
         }
         Ok(())

@@ -177,6 +177,24 @@ fn full_request(api: ApiKey, version: i16, topic_id: uuid::Uuid) -> RequestKind 
             let ids = vec![TransactionalId("unknown".into())];
             RequestKind::DescribeTransactions(DescribeTransactionsRequest::default().with_transactional_ids(ids))
         }
+        ApiKey::SaslHandshake => {
+            RequestKind::SaslHandshake(SaslHandshakeRequest::default().with_mechanism("PLAIN".into()))
+        }
+        ApiKey::SaslAuthenticate => RequestKind::SaslAuthenticate(Default::default()),
+        ApiKey::DescribeUserScramCredentials => {
+            let user = describe_user_scram_credentials_request::UserName::default().with_name("ada".into());
+            RequestKind::DescribeUserScramCredentials(
+                DescribeUserScramCredentialsRequest::default().with_users(Some(vec![user])),
+            )
+        }
+        ApiKey::AlterUserScramCredentials => {
+            let deletion = alter_user_scram_credentials_request::ScramCredentialDeletion::default()
+                .with_name("ada".into())
+                .with_mechanism(1);
+            RequestKind::AlterUserScramCredentials(
+                AlterUserScramCredentialsRequest::default().with_deletions(vec![deletion]),
+            )
+        }
         ApiKey::ListTransactions => RequestKind::ListTransactions(ListTransactionsRequest::default()),
         ApiKey::DescribeTopicPartitions => RequestKind::DescribeTopicPartitions(
             DescribeTopicPartitionsRequest::default().with_response_partition_limit(1).with_cursor(None),
