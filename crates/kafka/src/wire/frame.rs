@@ -61,12 +61,17 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
             };
             self.buffer.reserve(missing.min(self.buffer.len()).max(RESERVE));
             if self.stream.read_buf(&mut self.buffer).await? == 0 {
-                return match self.buffer.len() {
-                    0 => Ok(None),
-                    _ => {
-                        Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the connection ended within a frame").into())
-                    }
+                if self.buffer.is_empty() {
+                    return Ok(None);
+                }
+                // So does an alert of TLS begin, which is how a listener for SSL answers a client in plain text.
+                let is_tls = self.buffer.starts_with(&[0x15, 3]);
+                let why = if is_tls {
+                    "the other side speaks TLS; set `security.protocol` to SSL or SASL_SSL"
+                } else {
+                    "the connection ended within a frame"
                 };
+                return Err(io::Error::new(io::ErrorKind::UnexpectedEof, why).into());
             }
         }
     }
@@ -116,5 +121,8 @@ mod tests {
     fn half_a_frame_is_an_error() {
         let mut reader = FrameReader::new(&[0, 0, 0, 9, 1][..], 1 << 20);
         assert!(matches!(runtime().block_on(reader.next()), Err(FrameError::Io(_))));
+        let mut reader = FrameReader::new(&[0x15, 3, 3, 0, 2, 2, 40][..], 1 << 30);
+        let error = runtime().block_on(reader.next()).unwrap_err().to_string();
+        assert!(error.contains("speaks TLS"), "{error}");
     }
 }
