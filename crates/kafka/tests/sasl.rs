@@ -202,6 +202,71 @@ async fn apache_kafka_lets_in_whom_it_knows() {
     check_nothing_secret_is_said();
 }
 
+/// A token endpoint: refuses once for now, then gives tokens that nobody signed to whoever knows the secret; answers what it was asked.
+fn token_endpoint() -> (String, std::thread::JoinHandle<Vec<String>>) {
+    use std::io::{Read as _, Write as _};
+    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let url = format!("http://{}/token", listener.local_addr().unwrap());
+    let serving = std::thread::spawn(move || {
+        let mut asked = Vec::new();
+        for status in ["503 Later", "200 OK"] {
+            let (mut stream, _) = listener.accept().unwrap();
+            let (mut bytes, mut part) = (Vec::new(), [0; 4096]);
+            while !String::from_utf8_lossy(&bytes).ends_with("scope=a+b") {
+                let count = stream.read(&mut part).unwrap();
+                assert!(count > 0, "the request ended early");
+                bytes.extend_from_slice(&part[..count]);
+            }
+            asked.push(String::from_utf8(bytes).unwrap());
+            // {"alg":"none"} and {"sub":"ada","iat":1,"exp":4000000000}
+            let token = "eyJhbGciOiJub25lIn0.eyJzdWIiOiJhZGEiLCJpYXQiOjEsImV4cCI6NDAwMDAwMDAwMH0.";
+            let body = format!("{{\"access_token\":\"{token}\"}}");
+            write!(stream, "HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n{body}", body.len()).unwrap();
+        }
+        asked
+    });
+    (url, serving)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_token_is_asked_for_with_the_clients_secret() {
+    log();
+    let (url, serving) = token_endpoint();
+    let jaas = format!("{BEARER} required;");
+    let listener = kurier_broker::Listener {
+        sasl: Some(Arc::new(
+            kurier_broker::SaslConfig::from_properties(
+                "L",
+                &BTreeMap::from([("sasl.enabled.mechanisms".to_owned(), "OAUTHBEARER".to_owned())]),
+            )
+            .unwrap(),
+        )),
+        ..kurier_broker::Listener::plain("L", "127.0.0.1", 0)
+    };
+    let config = kurier_broker::BrokerConfig { listeners: vec![listener], ..Default::default() };
+    let broker = kurier_broker::Broker::start(config).await.unwrap();
+    let more = [
+        ("sasl.mechanism", "OAUTHBEARER"),
+        ("sasl.jaas.config", jaas.as_str()),
+        (
+            "sasl.login.callback.handler.class",
+            "org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginCallbackHandler",
+        ),
+        ("sasl.oauthbearer.token.endpoint.url", &url),
+        ("sasl.oauthbearer.client.credentials.client.id", "me"),
+        ("sasl.oauthbearer.client.credentials.client.secret", SCRAM_PASSWORD),
+        ("sasl.oauthbearer.scope", "a b"),
+    ];
+    assert_eq!(topics(broker.address(), &more).await, Ok(0));
+    for asked in serving.join().unwrap() {
+        // `me:` and the secret.
+        assert!(asked.contains("Basic bWU6c2NyYW0tc2VjcmV0LTczOTE="), "{asked}");
+        assert!(asked.ends_with("\r\n\r\ngrant_type=client_credentials&scope=a+b"), "{asked}");
+    }
+    broker.stop().await.unwrap();
+    check_nothing_secret_is_said();
+}
+
 /// Sends a record with each ticket, one batch after another, until `end`; answers how many were acknowledged.
 async fn produce_until(producer: Producer, topic: &str, end: Instant) -> u64 {
     let topic: Arc<str> = Arc::from(topic);

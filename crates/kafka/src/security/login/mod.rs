@@ -299,6 +299,9 @@ fn issued(keys: &mut Keys<'_>, entry: &JaasEntry) -> Option<Source> {
 }
 
 /// TLS towards a token endpoint is set up by `ssl.*` among the options of the login module, as in Java.
-fn endpoint_tls(_keys: &mut Keys<'_>, _entry: &JaasEntry) -> Option<ClientTls> {
-    None
+fn endpoint_tls(keys: &mut Keys<'_>, entry: &JaasEntry) -> Option<ClientTls> {
+    let given = entry.options().filter(|(key, _)| key.starts_with("ssl."));
+    let given = given.map(|(key, value)| (key.to_owned(), value.reveal().to_owned())).collect();
+    let read = ClientTls::read(&given, &|key| format!("{key} (an option of sasl.jaas.config)"));
+    read.map_err(|problems| problems.into_iter().for_each(|problem| keys.problem(problem))).ok()
 }
