@@ -18,6 +18,8 @@ pub(super) const SETTINGS: [(&str, &str); 5] = [
     // Longer than any run: nothing entitles a client to give up a record.
     ("delivery.timeout.ms", "600000"),
 ];
+/// Room for records on their way, in kilobytes: so little that most of a run is sent while others of it are acknowledged.
+pub(super) const BUFFER_KB: u64 = 2_048;
 /// How long a coordinator leaves a transaction open.
 pub(super) const TRANSACTION_TIMEOUT_MS: &str = "120000";
 
@@ -68,6 +70,7 @@ impl Ours {
     pub(super) fn new(address: &str, work: &Work, runtime: &tokio::runtime::Handle) -> Result<Self> {
         let mut properties = BTreeMap::from([("bootstrap.servers".to_owned(), address.to_owned())]);
         properties.extend(SETTINGS.map(|(key, value)| (key.to_owned(), value.to_owned())));
+        properties.insert("buffer.memory".to_owned(), (BUFFER_KB << 10).to_string());
         if work.scenario == Scenario::Transactional {
             properties.insert("transactional.id".to_owned(), work.topic.clone());
             properties.insert("transaction.timeout.ms".to_owned(), TRANSACTION_TIMEOUT_MS.to_owned());

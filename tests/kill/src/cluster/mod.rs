@@ -181,11 +181,18 @@ impl Bed {
         work: &Work,
         worker: &std::thread::JoinHandle<Result<()>>,
     ) -> Result<&'static str> {
-        let goal = self.records * rng.below(1_000) / 1_000;
+        // The very end is as good a moment as any other.
+        let goal = match rng.below(8) {
+            0 => self.records.saturating_sub(rng.below(2 * MANY)),
+            _ => self.records * rng.below(1_000) / 1_000,
+        };
         let aims = [Stage::Sending, Stage::Committing, Stage::Aborting, Stage::Between];
         let (aim, kills_coordinator) = (rng.pick(&aims), rng.below(2) == 0);
         let partition = rng.below(PARTITIONS as u64) as i32;
-        self.wait_until(worker, PATIENCE, || work.taken() >= goal)?;
+        self.wait_until(worker, PATIENCE, || match work.scenario {
+            Scenario::Idempotent => work.acknowledged() >= goal,
+            Scenario::Transactional => work.taken() >= goal,
+        })?;
         let victim = match work.scenario {
             Scenario::Transactional if kills_coordinator => {
                 let place = java_hash(&work.topic) % TRANSACTION_PARTITIONS;

@@ -1,6 +1,6 @@
 //! librdkafka at the same work, through the crate `rdkafka`.
 
-use super::clients::{Client, Failure, SETTINGS, TRANSACTION_TIMEOUT_MS};
+use super::clients::{BUFFER_KB, Client, Failure, SETTINGS, TRANSACTION_TIMEOUT_MS};
 use super::work::{Scenario, Work};
 use anyhow::Result;
 use parking_lot::Mutex;
@@ -46,6 +46,7 @@ impl Rival {
         for (key, value) in SETTINGS {
             config.set(key, value);
         }
+        config.set("queue.buffering.max.kbytes", BUFFER_KB.to_string());
         if work.scenario == Scenario::Transactional {
             config.set("transactional.id", &work.topic).set("transaction.timeout.ms", TRANSACTION_TIMEOUT_MS);
             // It must not be longer than the transaction's.
