@@ -240,6 +240,13 @@ fn on_apache_kafka(java: &Java, transaction_version: i16) {
     let features = vec![format!("transaction.version={transaction_version}")];
     let kafka = ApacheKafka::start_with(java, BrokerOptions { features, ..BrokerOptions::default() }).unwrap();
     let expected = runtime().block_on(scenario(&kafka.address()));
+    // Version 2 takes another epoch for every transaction, version 1 only where something went wrong.
+    let described = ["--bootstrap-server", &kafka.address(), "describe", "--transactional-id", "transfers-1"];
+    let described = java.run("org.apache.kafka.tools.TransactionsCommand", &described, b"").unwrap();
+    let rows: Vec<Vec<&str>> = described.lines().map(|line| line.split_whitespace().collect()).collect();
+    let column = rows[0].iter().position(|name| *name == "ProducerEpoch").unwrap();
+    let epoch: i16 = rows[1][column].parse().unwrap();
+    assert_eq!(epoch > 10, transaction_version == 2, "{described}");
     let options = ["--isolation-level", "read_committed"];
     let lines = console_consume(java, &kafka.address(), TOPIC, expected.len(), &options).unwrap();
     assert_eq!(by_partition(lines.iter().map(|line| line.parse().unwrap())), by_partition(expected.iter().copied()));
