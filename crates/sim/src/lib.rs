@@ -15,20 +15,23 @@
 //!
 //! - Records of one producer lie in their partition in the order in which they were sent; none is there twice; every one that was acknowledged is
 //!   where the acknowledgement said, and what was read at an offset is read there ever after.
-//! - What lies in a log follows without gaps: offsets, and sequence numbers within an epoch. Nothing of an old epoch comes after something of a new one.
+//! - What lies in a log follows without gaps: offsets, and sequence numbers within an epoch. Nothing of an old epoch is taken after a newer one was given out.
+//! - A transaction is there as a whole or not at all, with the offsets that it carries, and as its producer was told. A reader of committed records is never
+//!   handed one of a transaction that nobody has asked to commit.
 //! - A partition has one owner in each generation of the group; commits of others are refused. A group is handed every offset: none is skipped.
 //!   A committed offset is never lost and never goes back.
 //! - Of each key, a compacted topic keeps the newest record.
-//! - Once faults are over, everything is done within [`CALM`](plan) virtual minutes.
+//! - Once faults are over, everything is done within four virtual minutes: all records told of, all transactions ended, all readers and the group at the end.
 //!
 //! # What is simulated how
 //!
 //! TCP doubles nothing, so a request that a broker sees twice is one whose answer was lost, and that the client sent again. There is one
 //! broker: where clients meet another in a cluster (a coordinator that has moved or loads, a leader that has moved), the answer of that other is given in
-//! its stead. A killed broker loses nothing that it has written; where power fails, every topic has `flush.messages=1`, and nothing is promised
-//! of committed offsets, as the journal that has them is synced later.
+//! its stead. A killed broker loses nothing that it has written. Where power fails every topic has `flush.messages=1`, there are no transactions, and
+//! nothing is promised of groups and their offsets, as the journal that has them is synced later.
 //!
-//! [`planted`] has bugs that are put in on purpose, to show that each would be noticed. Not simulated: admin clients, the runtime.
+//! [`planted`] has bugs that are put in on purpose, to show that each would be noticed. Not simulated: admin clients, the runtime, a member of the group that
+//! commits its offsets within transactions.
 
 mod ledger;
 mod plan;

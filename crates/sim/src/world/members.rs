@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use kafka_protocol::ResponseError;
 use kafka_protocol::messages::ResponseKind;
 use kurier_kafka::consumer::core::{Call, CallId, ConsumerCore, Effect, Input, Outcome};
 use kurier_kafka::consumer::{
@@ -146,15 +147,28 @@ impl World {
         match error {
             ConsumerError::Group(GroupError::Fenced { .. }) => {
                 self.tally.state(State::StaticFenced);
-                let instance = self.member(process).instance;
-                self.kill(process);
-                // A broker that could not write its group down takes, after a start, the predecessor for the owner of the place. Somebody would look after that.
-                if self.living(|body| matches!(body, Body::Member(app) if app.instance == instance)).is_empty() {
-                    self.after_ms(1_000, Event::Spawn(Role::Member { instance }));
-                }
+                // A broker that could not write its group down takes, after a start, the predecessor for the owner of the place. Somebody would look
+                // after that.
+                self.replace_member(process);
+                Ok(())
+            }
+            // What power takes may be the whole group. Java's consumer gives up then as well.
+            ConsumerError::Group(GroupError::Refused { error: ResponseError::GroupIdNotFound, .. })
+                if self.plan.power_fails =>
+            {
+                self.replace_member(process);
                 Ok(())
             }
             error => Err(format!("member {process} cannot go on: {error}")),
+        }
+    }
+
+    /// A member has given up; another one takes its place unless there is one already.
+    fn replace_member(&mut self, process: ProcessId) {
+        let instance = self.member(process).instance;
+        self.kill(process);
+        if self.living(|body| matches!(body, Body::Member(app) if app.instance == instance)).is_empty() {
+            self.after_ms(1_000, Event::Spawn(Role::Member { instance }));
         }
     }
 
