@@ -84,6 +84,8 @@ pub(crate) struct Ledger {
     group: Group,
     /// Committed offsets may be forgotten: power fails.
     offsets_may_go: bool,
+    /// Epochs of the group may go back: it could not be written down, and its members know more of it than the broker after its next start.
+    pub(crate) epochs_may_go: bool,
     /// Told of with everything that is seen, so that two runs can be compared.
     pub(crate) hash: Hash,
 }
@@ -112,6 +114,7 @@ impl Ledger {
             seen: vec![Vec::new(); parts()],
             group,
             offsets_may_go,
+            epochs_may_go: false,
             hash: Hash::default(),
         }
     }
@@ -280,7 +283,8 @@ impl Ledger {
         if self.offsets_may_go {
             return Ok(before.member != member);
         }
-        if generation < before.generation {
+        let other = member != before.member && !self.epochs_may_go;
+        if generation < before.generation && other {
             return Err(format!(
                 "{member} of generation {generation} could commit {}, after {} had in generation {}",
                 name(part),
@@ -288,7 +292,7 @@ impl Ledger {
                 before.generation
             ));
         }
-        if generation == before.generation && member != before.member {
+        if generation == before.generation && other {
             return Err(format!(
                 "two owners: {member} and {} both committed {} in generation {generation}",
                 before.member,

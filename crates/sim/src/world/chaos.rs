@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::refuse::Refusal;
 use super::{Body, Event, ProcessId, Role, World};
 use crate::ledger::Checked;
+use crate::plan::Membership;
 use crate::tally::Fault;
 
 /// Most that a calendar is off. More would expire what brokers keep for a day or longer.
@@ -173,6 +174,7 @@ impl World {
                 let room = self.rng.below(2_000);
                 self.server.store.limit_room(Some(room));
                 self.server.is_full = true;
+                self.ledger.epochs_may_go |= self.plan.membership == Membership::Epochs;
                 self.server.forgets = true;
                 self.at(until, Event::Mend(Mend::FullDisk));
             }

@@ -105,6 +105,11 @@ impl World {
         if app.closing.is_some() {
             return Ok(());
         }
+        // An application does one thing after the other: what it is told meanwhile waits.
+        if app.revoking.is_some() {
+            self.plan_app(process, POLL_MS);
+            return Ok(());
+        }
         if app.leaves && app.commit.is_none() {
             return self.close_member(process);
         }
