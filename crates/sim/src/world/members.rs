@@ -223,6 +223,10 @@ impl World {
     fn check_owner(&mut self, process: ProcessId, part: Part, generation: Option<i32>) -> Checked {
         let (topic, number) = place(part);
         let partition = TopicPartition::new(TOPICS[topic].name, number);
+        // A member that polls late may be told of a share that it has lost meanwhile; the loss is what it is told next.
+        if !self.member(process).core.assignment().contains(&partition) {
+            return Ok(());
+        }
         let (instance, era) = (self.member(process).instance, self.member(process).era);
         let mut others = 0;
         for other in self.living(|body| matches!(body, Body::Member(_))) {
