@@ -65,6 +65,7 @@ fn worker(dir: &Dir, more: &str) -> String {
          offset.storage.file.filename={}\n\
          listeners=http://127.0.0.1:0\n\
          default.api.timeout.ms=300\n\
+         request.timeout.ms=300\n\
          {more}\n",
         offsets.display()
     );

@@ -124,6 +124,10 @@ pub(super) fn run(args: TopicArgs) -> Result<(), Failure> {
             ("default.api.timeout.ms".to_owned(), API_TIMEOUT_MS.to_owned()),
         ]);
         props.extend(args.property);
+        // No request may wait longer than the call that it belongs to; Java's clients refuse to be told otherwise.
+        if let Some(patience) = props.get("default.api.timeout.ms").cloned() {
+            props.entry("request.timeout.ms".to_owned()).or_insert(patience);
+        }
         let follows = matches!(&args.command, TopicCommand::Print(wanted) if wanted.follow);
         let work = async {
             match args.command {
