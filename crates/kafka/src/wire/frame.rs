@@ -5,9 +5,11 @@ use std::io;
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
-/// Memory reserved before a frame's bytes have arrived; beyond it, only as much again as has arrived. A length alone costs its sender a connection
-/// and us no more than this.
+/// Memory reserved before a frame's bytes have arrived; beyond it, only as much again as has arrived, or as an earlier frame of the stream had. A length
+/// alone costs its sender a connection and us no more than this.
 const RESERVE: usize = 64 << 10;
+/// Most memory that is reserved because an earlier frame needed it: reading a large frame into memory that grows would copy it.
+const MOST_TRUSTED: usize = 4 << 20;
 
 /// Why no frame came.
 #[derive(Debug, thiserror::Error)]
@@ -33,12 +35,14 @@ pub struct FrameReader<R> {
     stream: R,
     buffer: BytesMut,
     limit: usize,
+    /// Bytes of the largest frame so far, up to [`MOST_TRUSTED`].
+    trusted: usize,
 }
 
 impl<R: AsyncRead + Unpin> FrameReader<R> {
     /// Reads frames of at most `limit` bytes from `stream`.
     pub fn new(stream: R, limit: usize) -> Self {
-        Self { stream, buffer: BytesMut::new(), limit }
+        Self { stream, buffer: BytesMut::new(), limit, trusted: 0 }
     }
 
     /// Waits for the next frame; `None` once the stream has ended between two frames. May be dropped and called again.
@@ -54,12 +58,13 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
                         .ok_or(FrameError::Length { len: announced, limit: self.limit })?;
                     if self.buffer.len() >= 4 + len {
                         self.buffer.advance(4);
+                        self.trusted = self.trusted.max(len.min(MOST_TRUSTED));
                         return Ok(Some(self.buffer.split_to(len).freeze()));
                     }
                     4 + len - self.buffer.len()
                 }
             };
-            self.buffer.reserve(missing.min(self.buffer.len()).max(RESERVE));
+            self.buffer.reserve(missing.min(self.buffer.len().max(self.trusted)).max(RESERVE));
             if self.stream.read_buf(&mut self.buffer).await? == 0 {
                 if self.buffer.is_empty() {
                     return Ok(None);
