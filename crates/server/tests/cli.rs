@@ -80,7 +80,7 @@ fn what_keeps_a_worker_from_starting_is_named() {
     for (more, named) in [
         ("", &["127.0.0.1:1", "bootstrap.servers"][..]),
         (busy.as_str(), &[port.as_str(), "listeners"]),
-        ("# comment\n\nx=\\u12", &["worker.properties, line 9", "\\u12"]),
+        ("# comment\n\nx=\\u12", &["worker.properties, line 10", "\\u12"]),
         ("key.converter=org.apache.kafka.connect.storage.StringConvertr", &["key.converter", "StringConvertr"]),
         ("offset.flush.intervall.ms=3", &["offset.flush.intervall.ms", "did you mean `offset.flush.interval.ms`"]),
         ("offset.flush.interval.ms=soon", &["offset.flush.interval.ms", "soon"]),
