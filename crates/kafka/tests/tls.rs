@@ -66,7 +66,7 @@ fn listeners(folder: &Path) -> BTreeMap<String, String> {
 }
 
 fn properties(broker: &str, more: &[(&str, &str)]) -> BTreeMap<String, String> {
-    let given = [("bootstrap.servers", broker), ("security.protocol", "SSL"), ("default.api.timeout.ms", "20000")];
+    let given = [("bootstrap.servers", broker), ("security.protocol", "SSL"), ("request.timeout.ms", "20000")];
     given.iter().chain(more).map(|(key, value)| ((*key).to_owned(), value.replace("{}", STORES))).collect()
 }
 
