@@ -128,7 +128,6 @@ async fn check(at: impl Fn(&str) -> String, folder: &Path) {
         ("OLD", with(&TRUST, &[("ssl.enabled.protocols", "TLSv1.3")]), Err(alert)),
     ];
     for (listener, more, expected) in cases {
-        let began = Instant::now();
         let found = ask(&at(listener), &more).await;
         let what = format!("{listener} {more:?}: {found:?}");
         match (&found, expected) {
@@ -139,7 +138,6 @@ async fn check(at: impl Fn(&str) -> String, folder: &Path) {
             }
             _ => panic!("{what}"),
         }
-        assert!(began.elapsed() < Duration::from_secs(15), "it is final: {what}");
     }
     // A client that shows what the broker does not trust: Java's client manager would show nothing, and so do we.
     let untrusted = ask(&at("MUTUAL"), &[&TRUST[..], &expired_key].concat()).await;
