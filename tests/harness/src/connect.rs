@@ -66,10 +66,10 @@ impl JavaConnect {
         &mut self.process
     }
 
-    /// Stops it as an operator would, so that it commits what it holds.
+    /// Stops it as an operator would, so that it commits what it holds; kills it if it has not ended after half a minute.
     ///
     /// # Errors
-    /// If it does not end within a minute.
+    /// If the system does not say how it ended.
     pub fn stop(&mut self) -> Result<()> {
         self.process.terminate();
         // A worker that is stopped within a second of its start may wait in its own shutdown hooks for ever; its timers go on and commit what there is.
