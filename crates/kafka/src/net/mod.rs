@@ -3,11 +3,13 @@
 //! Cores say what to send and to whom ([`Target`]); a [`Transport`] does it. [`TcpTransport`] is the one with sockets; a simulator brings its own.
 //! Nothing here knows what a request means.
 
+mod connection;
 mod driver;
 mod figures;
 mod outage;
 mod resolve;
 mod sasl;
+mod settings;
 mod stream;
 mod tcp;
 mod throttle;
@@ -22,11 +24,12 @@ use crate::error::KafkaError;
 use crate::group::Coordinator;
 use crate::metrics::Metric;
 
+pub(crate) use connection::SOFTWARE;
 pub(crate) use driver::{Core, Driver, Outbox};
 pub use figures::Groups;
 pub use resolve::DnsLookup;
-pub(crate) use tcp::SOFTWARE;
-pub use tcp::{NetSettings, TcpTransport};
+pub use settings::NetSettings;
+pub use tcp::TcpTransport;
 pub use versions::spoken;
 
 /// Where a request goes.

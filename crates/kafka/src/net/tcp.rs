@@ -1,107 +1,33 @@
 //! Requests over TCP, plain or within TLS: one connection a broker, one more to the coordinator.
 //!
-//! A connection carries many requests at a time; it begins with ApiVersions and what [`Security`] asks for, and every request goes out in the highest version that both sides and
-//! the core know. Whatever goes wrong with a connection ends it and all its requests; the next request opens another, not before the back-off is over.
-#![expect(clippy::disallowed_methods, reason = "driver: opens sockets, starts tasks, waits")]
+//! Which connection a request takes, where that leads to, and when it is opened: a `connection` that ended is followed by another with the next request, not
+//! before the back-off is over.
+#![expect(clippy::disallowed_methods, reason = "driver: opens connections, waits")]
 
 use std::collections::hash_map::RandomState;
 use std::collections::{BTreeMap, HashMap};
 use std::hash::BuildHasher;
 use std::io;
-use std::net::SocketAddr;
-use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use bytes::{Buf, Bytes};
 use futures::future::BoxFuture;
-use kafka_protocol::messages::{ApiKey, ApiVersionsRequest, RequestKind, ResponseKind};
-use kafka_protocol::protocol::StrBytes;
+use kafka_protocol::messages::{RequestKind, ResponseKind};
 use parking_lot::Mutex;
-use tokio::io::AsyncWriteExt;
-use tokio::sync::{OnceCell, oneshot};
+use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
-use super::figures::{Figures, Groups};
+use super::connection::{CallError, Connection, Counter};
+use super::figures::Groups;
 use super::outage::{Address, Outages, Said};
-use super::sasl::{Session, Step};
-use super::stream::{self, ConnectError};
-use super::throttle::throttle_time;
-use super::versions::{api_key, versions, waits_for_records};
+use super::settings::NetSettings;
+use super::versions::waits_for_records;
 use super::{Broker, DnsLookup, Target, Transport, TransportError, resolve};
 use crate::backoff::backoff;
-use crate::error::KafkaError;
-use crate::metrics::{Metric, MetricsSettings};
-use crate::security::Security;
-use crate::security::sasl::ClientExchange;
-use crate::wire::{
-    FrameError, FrameReader, OutFrame, WireError, correlation_id, decode_response_kind, encode_request_frame,
-};
-
-/// Longest answer that is taken. Memory is used as bytes arrive, not as they are announced.
-const MAX_RESPONSE: usize = 512 << 20;
-/// What this client calls itself.
-pub(crate) const SOFTWARE: &str = "kurier";
-/// ApiVersions is asked in this version; brokers that do not know it answer in version 0.
-const API_VERSIONS: i16 = 3;
-const UNSUPPORTED_VERSION: i16 = 35;
-/// What an answer's length takes in front of it.
-const LENGTH: usize = 4;
+use crate::metrics::Metric;
 
 /// One for the process, because it has one log.
 static OUTAGES: LazyLock<(Instant, Mutex<Outages>)> = LazyLock::new(|| (Instant::now(), Mutex::default()));
-
-/// Where brokers are found, and how patiently.
-#[derive(Clone, Debug)]
-pub struct NetSettings {
-    /// `bootstrap.servers`, as host and port.
-    pub bootstrap: Vec<(String, u16)>,
-    /// `client.id`.
-    pub client_id: String,
-    /// `security.protocol` and what belongs to it.
-    pub security: Security,
-    /// `socket.connection.setup.timeout.ms`.
-    pub setup_timeout: Duration,
-    /// `socket.connection.setup.timeout.max.ms`.
-    pub setup_timeout_max: Duration,
-    /// `reconnect.backoff.ms`.
-    pub reconnect_backoff: Duration,
-    /// `reconnect.backoff.max.ms`.
-    pub reconnect_backoff_max: Duration,
-    /// `client.dns.lookup`.
-    pub dns_lookup: DnsLookup,
-    /// `connections.max.idle.ms`; none to keep them.
-    pub max_idle: Option<Duration>,
-    /// `send.buffer.bytes`; none for the system's.
-    pub send_buffer: Option<u32>,
-    /// `receive.buffer.bytes`; none for the system's.
-    pub receive_buffer: Option<u32>,
-    /// `metadata.recovery.strategy` is `rebootstrap`: `bootstrap.servers` are asked again when no known broker answers.
-    pub rebootstrap: bool,
-    /// `metrics.num.samples` and `metrics.sample.window.ms`.
-    pub metrics: MetricsSettings,
-}
-
-impl NetSettings {
-    /// Java's defaults.
-    pub fn new(bootstrap: Vec<(String, u16)>) -> Self {
-        Self {
-            bootstrap,
-            client_id: String::new(),
-            security: Security::default(),
-            setup_timeout: Duration::from_secs(10),
-            setup_timeout_max: Duration::from_secs(30),
-            reconnect_backoff: Duration::from_millis(50),
-            reconnect_backoff_max: Duration::from_secs(1),
-            dns_lookup: DnsLookup::default(),
-            max_idle: Some(Duration::from_secs(540)),
-            send_buffer: None,
-            receive_buffer: None,
-            rebootstrap: true,
-            metrics: MetricsSettings::default(),
-        }
-    }
-}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Slot {
@@ -128,19 +54,6 @@ struct Inner {
     counter: Arc<Counter>,
 }
 
-/// The figures with their clock.
-#[derive(Debug)]
-struct Counter {
-    origin: Instant,
-    figures: Figures,
-}
-
-impl Counter {
-    fn now(&self) -> Duration {
-        self.origin.elapsed()
-    }
-}
-
 /// Where a connection is, or is to be.
 #[derive(Debug, Default)]
 struct Place {
@@ -156,7 +69,7 @@ struct Place {
 impl TcpTransport {
     /// Opens nothing yet.
     pub fn new(settings: NetSettings) -> Self {
-        let counter = Arc::new(Counter { origin: Instant::now(), figures: Figures::new(settings.metrics) });
+        let counter = Arc::new(Counter::new(settings.metrics));
         let inner =
             Inner { counter, settings, brokers: Mutex::default(), canonical: OnceCell::new(), slots: Mutex::default() };
         Self { inner: Arc::new(inner) }
@@ -332,7 +245,8 @@ impl Inner {
                 };
                 let at = ips[ip_turn % ips.len()];
                 let node = self.node(slot, address);
-                let open = async { Connection::open(address.clone(), at, node, self, exchange?).await };
+                let open =
+                    async { Connection::open(address.clone(), at, node, settings, &self.counter, exchange?).await };
                 match tokio::time::timeout(patience, open).await {
                     Ok(Ok(connection)) => {
                         tell_connected(address);
@@ -388,422 +302,17 @@ fn spread(wait: Duration) -> Duration {
     wait.mul_f64(0.8 + 0.4 * (chance % 1_024) as f64 / 1_024.0)
 }
 
-#[derive(Debug, thiserror::Error)]
-enum CallError {
-    #[error("{0}")]
-    Io(#[from] io::Error),
-    #[error("{0}")]
-    Wire(#[from] WireError),
-    /// It ended while an answer was waited for.
-    #[error("{0}")]
-    Lost(String),
-    /// It had ended before anything was asked.
-    #[error("the connection was closed")]
-    WasClosed,
-    /// The two do not accept each other: certificates or credentials. Trying again does not help.
-    #[error("{0}")]
-    Refused(KafkaError),
-    /// It says something that the version which both sides know has no place for.
-    #[error("the broker does not speak a version that can say this: {0}")]
-    Unwritable(WireError),
-    #[error("a request of a kind that clients do not send")]
-    Unknown,
-    #[error("the broker does not speak a version of {0:?} that this client speaks; Kafka 3.0 or later does")]
-    Unsupported(ApiKey),
-}
-
-impl CallError {
-    /// What whoever wanted a connection is told.
-    fn as_no_connection(&self) -> TransportError {
-        match self {
-            Self::Refused(error) => TransportError::Refused(error.clone()),
-            Self::Unsupported(_) | Self::Unwritable(_) => {
-                TransportError::Refused(KafkaError::unsupported(self.to_string()))
-            }
-            _ => TransportError::Unanswered,
-        }
-    }
-}
-
-impl From<ConnectError> for CallError {
-    fn from(error: ConnectError) -> Self {
-        match error {
-            ConnectError::Io(error) => Self::Io(error),
-            ConnectError::Handshake(_) => Self::Refused(KafkaError::ssl_authentication(error.to_string())),
-        }
-    }
-}
-
-/// Those who wait for answers, and when a request was last sent or answered.
-#[derive(Debug)]
-struct Waiting {
-    answers: HashMap<i32, oneshot::Sender<Bytes>>,
-    used: Instant,
-}
-
-/// Who waits for an answer, or why nobody can any more.
-type Line = Arc<Mutex<Result<Waiting, Ended>>>;
-
-/// Why a connection ended.
-#[derive(Clone, Debug, Default)]
-struct Ended {
-    why: String,
-    /// It was TLS that ended it, by an alert for instance.
-    by_tls: bool,
-}
-
-impl From<String> for Ended {
-    fn from(why: String) -> Self {
-        Self { why, by_tls: false }
-    }
-}
-
-/// One socket.
-#[derive(Debug)]
-struct Connection {
-    address: (String, u16),
-    /// Its name in figures.
-    node: String,
-    counter: Arc<Counter>,
-    versions: HashMap<i16, (i16, i16)>,
-    next: AtomicI32,
-    writer: Arc<tokio::sync::Mutex<Writer>>,
-    line: Line,
-    /// Nothing is sent before: the broker does not read on before either.
-    muted_until: Mutex<Option<Instant>>,
-    reader: tokio::task::AbortHandle,
-    /// Under SASL.
-    session: Option<Session>,
-}
-
-#[derive(Debug)]
-struct Writer {
-    /// None once the connection has ended.
-    half: Option<stream::Writer>,
-    /// A frame was begun and not ended, because whoever wrote it was dropped or failed.
-    torn: bool,
-}
-
-impl Writer {
-    async fn write(&mut self, mut frame: OutFrame) -> Result<(), CallError> {
-        // Behind half a frame, the broker would take another one for its rest.
-        let half = self.half.as_mut().filter(|_| !self.torn).ok_or(CallError::WasClosed)?;
-        self.torn = true;
-        half.write_all_buf(&mut frame).await?;
-        half.flush().await?;
-        self.torn = false;
-        Ok(())
-    }
-}
-
-impl Connection {
-    async fn open(
-        address: Address,
-        at: SocketAddr,
-        node: String,
-        inner: &Inner,
-        exchange: Option<ClientExchange>,
-    ) -> Result<Arc<Self>, CallError> {
-        let Inner { settings, counter, .. } = inner;
-        let buffers = (settings.send_buffer, settings.receive_buffer);
-        let (reader, writer) = stream::connect(&address.0, at, buffers, settings.security.tls.as_ref()).await?;
-        let line = Line::new(Mutex::new(Ok(Waiting { answers: HashMap::new(), used: Instant::now() })));
-        let frames = FrameReader::new(reader, MAX_RESPONSE);
-        let writer = Arc::new(tokio::sync::Mutex::new(Writer { half: Some(writer), torn: false }));
-        let task = read(frames, Arc::clone(&line), Arc::clone(&writer), Arc::clone(counter), settings.max_idle);
-        let reader = tokio::spawn(task).abort_handle();
-        counter.figures.opened(counter.now());
-        let mut connection = Self {
-            address,
-            node,
-            counter: Arc::clone(counter),
-            versions: HashMap::new(),
-            next: AtomicI32::new(0),
-            writer,
-            line,
-            muted_until: Mutex::default(),
-            reader,
-            session: settings.security.sasl.clone().map(Session::new),
-        };
-        connection.versions = connection.ask_versions(&settings.client_id).await?;
-        if let (Some(session), Some(exchange)) = (&connection.session, exchange) {
-            let authenticated = connection.authenticate(&settings.client_id, session, exchange).await;
-            counter.figures.authenticated(counter.now(), authenticated.is_ok());
-            authenticated?;
-        }
-        Ok(Arc::new(connection))
-    }
-
-    async fn ask_versions(&self, client_id: &str) -> Result<HashMap<i16, (i16, i16)>, CallError> {
-        let request = ApiVersionsRequest::default()
-            .with_client_software_name(StrBytes::from_static_str(SOFTWARE))
-            .with_client_software_version(StrBytes::from_static_str(env!("CARGO_PKG_VERSION")));
-        let request = RequestKind::ApiVersions(request);
-        let frame = self.exchange(client_id, ApiKey::ApiVersions, API_VERSIONS, &request).await?;
-        // A broker that does not know the version says so in the form of version 0, whose error code is in the same place.
-        let code = frame.get(4..6).map_or(0, |code| i16::from_be_bytes([code[0], code[1]]));
-        let response = if code == UNSUPPORTED_VERSION {
-            let request = RequestKind::ApiVersions(ApiVersionsRequest::default());
-            let frame = self.exchange(client_id, ApiKey::ApiVersions, 0, &request).await?;
-            decode_response_kind(ApiKey::ApiVersions, frame, 0)?.1
-        } else {
-            decode_response_kind(ApiKey::ApiVersions, frame, API_VERSIONS)?.1
-        };
-        match response {
-            ResponseKind::ApiVersions(response) if response.error_code == 0 => {
-                let ranges = response.api_keys.iter().map(|api| (api.api_key, (api.min_version, api.max_version)));
-                Ok(ranges.collect())
-            }
-            _ => Err(CallError::Unsupported(ApiKey::ApiVersions)),
-        }
-    }
-
-    fn is_open(&self) -> bool {
-        self.line.lock().is_ok()
-    }
-
-    fn close(&self, why: &str) {
-        self.reader.abort();
-        end(&self.line, &self.counter, why.to_owned().into());
-        hang_up(&self.writer);
-    }
-
-    /// Tells the broker who this is, while every other request waits.
-    async fn authenticate(
-        &self,
-        client_id: &str,
-        session: &Session,
-        exchange: ClientExchange,
-    ) -> Result<(), CallError> {
-        let mut writer = self.writer.lock().await;
-        let (mut handshake, mut answer) = (session.begin(exchange), None);
-        loop {
-            // It ends without an outcome only with the runtime.
-            let step;
-            (handshake, step) = handshake.step_aside(answer).await.ok_or(CallError::WasClosed)?;
-            match step.map_err(CallError::Refused)? {
-                Step::Done(lifetime) => {
-                    session.renew_within(lifetime);
-                    return Ok(());
-                }
-                Step::Ask(request) => {
-                    let (api, version) = self.version(&request, None)?;
-                    let (frame, waiting) = self.prepare(client_id, api, version, &request)?;
-                    writer.write(frame).await?;
-                    let frame = self.answer(waiting).await?;
-                    answer = Some(decode_response_kind(api, frame, version)?.1);
-                }
-            }
-        }
-    }
-
-    /// Tells the broker again who this is, once it is time to: KIP-368.
-    async fn renew(self: &Arc<Self>, client_id: &str) -> Result<(), CallError> {
-        if !self.session.as_ref().is_some_and(Session::is_due) {
-            return Ok(());
-        }
-        let (connection, client_id) = (Arc::clone(self), client_id.to_owned());
-        // In a task of its own: whoever stops waiting for its request must not leave half an exchange behind.
-        let renewing = tokio::spawn(async move {
-            let Some(session) = &connection.session else { return Ok(()) };
-            let _renewing = session.renewing.lock().await;
-            if !session.is_due() {
-                return Ok(());
-            }
-            let exchange = session.sasl.begin().await.map_err(CallError::Refused)?;
-            let (counter, begun) = (&connection.counter, connection.counter.now());
-            let renewed = connection.authenticate(&client_id, session, exchange).await;
-            let now = counter.now();
-            counter.figures.renewed(now, renewed.is_ok(), now.saturating_sub(begun));
-            match &renewed {
-                Ok(()) => tracing::debug!("the session of a connection is renewed"),
-                Err(error) => connection.close(&format!("the session could not be renewed: {error}")),
-            }
-            renewed
-        });
-        renewing.await.unwrap_or(Err(CallError::WasClosed))
-    }
-
-    async fn call(
-        self: &Arc<Self>,
-        client_id: &str,
-        request: &RequestKind,
-        highest: Option<i16>,
-    ) -> Result<ResponseKind, CallError> {
-        self.renew(client_id).await?;
-        let (api, version) = self.version(request, highest)?;
-        let frame = self.exchange(client_id, api, version, request).await?;
-        let response = decode_response_kind(api, frame, version)?.1;
-        let mute = throttle_time(&response);
-        if api == ApiKey::Produce {
-            self.counter.figures.throttled(self.counter.now(), mute);
-        }
-        if !mute.is_zero() {
-            let until = Instant::now() + mute;
-            let mut muted = self.muted_until.lock();
-            *muted = Some(muted.map_or(until, |at| at.max(until)));
-        }
-        Ok(response)
-    }
-
-    /// When the broker reads on, if it has said that it does not now.
-    fn muted_until(&self) -> Option<Instant> {
-        self.muted_until.lock().filter(|at| *at > Instant::now())
-    }
-
-    /// The version in which a request goes out.
-    fn version(&self, request: &RequestKind, highest: Option<i16>) -> Result<(ApiKey, i16), CallError> {
-        let api = api_key(request).ok_or(CallError::Unknown)?;
-        let (min, max) = versions(api, request);
-        let (broker_min, broker_max) = self.versions.get(&(api as i16)).copied().ok_or(CallError::Unsupported(api))?;
-        let version = max.min(broker_max).min(highest.unwrap_or(i16::MAX));
-        if version < min.max(broker_min) {
-            return Err(CallError::Unsupported(api));
-        }
-        Ok((api, version))
-    }
-
-    async fn exchange(
-        &self,
-        client_id: &str,
-        api: ApiKey,
-        version: i16,
-        request: &RequestKind,
-    ) -> Result<Bytes, CallError> {
-        let (frame, waiting) = self.prepare(client_id, api, version, request)?;
-        self.writer.lock().await.write(frame).await?;
-        self.answer(waiting).await
-    }
-
-    /// A request as bytes, and where its answer will come.
-    fn prepare(
-        &self,
-        client_id: &str,
-        api: ApiKey,
-        version: i16,
-        request: &RequestKind,
-    ) -> Result<(OutFrame, Awaited), CallError> {
-        let id = self.next.fetch_add(1, Ordering::Relaxed) & i32::MAX;
-        let client_id = StrBytes::from_string(client_id.to_owned());
-        let frame = encode_request_frame(Some(&client_id), id, api, version, request).map_err(CallError::Unwritable)?;
-        let (sender, receiver) = oneshot::channel();
-        {
-            let mut line = self.line.lock();
-            let waiting = line.as_mut().map_err(|_| CallError::WasClosed)?;
-            waiting.answers.insert(id, sender);
-            waiting.used = Instant::now();
-        }
-        let begun = self.counter.now();
-        self.counter.figures.sent(begun, &self.node, frame.remaining());
-        Ok((frame, Awaited { answer: receiver, api, begun }))
-    }
-
-    async fn answer(&self, awaited: Awaited) -> Result<Bytes, CallError> {
-        let answer = awaited.answer.await.map_err(|_| {
-            let line = self.line.lock();
-            let ended = line.as_ref().err().cloned().unwrap_or_default();
-            if ended.by_tls && self.versions.is_empty() {
-                // Under TLS 1.3 a broker looks at the client's certificate after the client believes that all is well.
-                return ConnectError::Handshake(ended.why).into();
-            }
-            CallError::Lost(ended.why)
-        })?;
-        let now = self.counter.now();
-        let took = now.saturating_sub(awaited.begun);
-        self.counter.figures.received(now, &self.node, answer.len() + LENGTH, awaited.api, took);
-        Ok(answer)
-    }
-}
-
-/// An answer that is to come.
-#[derive(Debug)]
-struct Awaited {
-    answer: oneshot::Receiver<Bytes>,
-    api: ApiKey,
-    begun: Duration,
-}
-
-impl Drop for Connection {
-    fn drop(&mut self) {
-        end(&self.line, &self.counter, "nobody needs it".to_owned().into());
-        self.reader.abort();
-    }
-}
-
-/// Gives every answer to whom it belongs, until the connection ends.
-async fn read(
-    mut frames: FrameReader<stream::Reader>,
-    line: Line,
-    writer: Arc<tokio::sync::Mutex<Writer>>,
-    counter: Arc<Counter>,
-    max_idle: Option<Duration>,
-) {
-    let why = loop {
-        // The time of an unanswered request is its caller's matter.
-        let next = match max_idle {
-            None => frames.next().await,
-            Some(limit) => match tokio::time::timeout(limit, frames.next()).await {
-                Ok(next) => next,
-                Err(_) if is_idle(&line, limit) => break "nobody used it".to_owned().into(),
-                Err(_) => continue,
-            },
-        };
-        let frame = match next {
-            Ok(Some(frame)) => frame,
-            Ok(None) => break "the broker closed the connection".to_owned().into(),
-            Err(FrameError::Io(error)) if let Some(why) = stream::tls_error(&error) => {
-                break Ended { why, by_tls: true };
-            }
-            Err(error) => break error.to_string().into(),
-        };
-        let waiter = correlation_id(&frame).ok().and_then(|id| answered(&line, id));
-        // Nobody waits any more after a time-out, which closes the connection; an unknown number is not worth more.
-        let Some(waiter) = waiter else { break "an answer that nobody waits for".to_owned().into() };
-        let _ = waiter.send(frame);
-    };
-    tracing::debug!(why = why.why, "a connection ended");
-    end(&line, &counter, why);
-    hang_up(&writer);
-}
-
-/// Gives the socket back, not only when somebody wants another one in its place. Whoever is writing does it by ending.
-fn hang_up(writer: &tokio::sync::Mutex<Writer>) {
-    if let Ok(mut writer) = writer.try_lock() {
-        writer.half = None;
-    }
-}
-
-/// Whether nothing was asked for so long and nothing is waited for. It is closed then, before the broker does it, or a firewall without a word.
-fn is_idle(line: &Line, limit: Duration) -> bool {
-    let line = line.lock();
-    line.as_ref().is_ok_and(|waiting| waiting.answers.is_empty() && waiting.used.elapsed() >= limit)
-}
-
-/// Who waits for this answer.
-fn answered(line: &Line, id: i32) -> Option<oneshot::Sender<Bytes>> {
-    let mut line = line.lock();
-    let waiting = line.as_mut().ok()?;
-    waiting.used = Instant::now();
-    waiting.answers.remove(&id)
-}
-
-/// Nobody waits any more. The first reason stays.
-fn end(line: &Line, counter: &Counter, why: Ended) {
-    let mut line = line.lock();
-    if line.is_ok() {
-        counter.figures.closed(counter.now());
-        *line = Err(why);
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use kafka_protocol::messages::{ApiVersionsResponse, MetadataRequest, MetadataResponse, api_versions_response};
-    use tokio::io::AsyncReadExt;
+    use kafka_protocol::messages::{
+        ApiKey, ApiVersionsResponse, MetadataRequest, MetadataResponse, api_versions_response,
+    };
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::{TcpListener, TcpStream};
 
     use super::*;
-    use crate::wire::{decode_request, encode_response};
+    use crate::error::code::UNSUPPORTED_VERSION;
+    use crate::wire::{FrameReader, decode_request, encode_response};
 
     /// A server that does with each connection what it is told.
     async fn check_send<F: Future<Output = ()> + Send>(
