@@ -21,7 +21,8 @@ use kafka_protocol::messages::{
 use kafka_protocol::protocol::StrBytes;
 use kurier_kafka::batch::{Batches, Compression, Scratch, sequence_after};
 use kurier_kafka::consumer::core::Target;
-use kurier_kafka::group::{RequestId, Unanswered};
+use kurier_kafka::group::RequestId;
+use kurier_kafka::net::TransportError;
 use kurier_kafka::producer::core::{Appended, Effect, Input, ProducerCore};
 use kurier_kafka::producer::{Destination, ProduceBatch, Settings};
 
@@ -223,7 +224,7 @@ enum Event {
     /// A request arrives at a broker, over a connection with this number.
     Arrives { id: RequestId, node: Option<i32>, connection: u64, request: Box<RequestKind> },
     /// An answer arrives, or its absence is noticed.
-    Answered { id: RequestId, response: Box<Result<ResponseKind, Unanswered>> },
+    Answered { id: RequestId, response: Box<Result<ResponseKind, TransportError>> },
 }
 
 struct World {
@@ -303,7 +304,7 @@ impl World {
         for id in broken.waiting {
             let noticed = self.now + self.rng.millis(30);
             let noticed = if self.cluster.weather.late { noticed } else { noticed.max(at) };
-            self.schedule(noticed, Event::Answered { id, response: Box::new(Err(Unanswered)) });
+            self.schedule(noticed, Event::Answered { id, response: Box::new(Err(TransportError::Unanswered)) });
         }
     }
 

@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use super::core::{Call, CallId, ConsumerCore, Effect, Input, Outcome};
 use super::{ConsumerError, Polled, Settings};
-use crate::group::{RequestId, Unanswered};
+use crate::group::RequestId;
 use crate::net::{Core, Driver, Outbox, Transport, TransportError};
 
 /// A consumer's core with those who wait for it.
@@ -41,15 +41,9 @@ impl Core for Consuming {
         &mut self,
         now: Duration,
         id: RequestId,
-        answer: Result<ResponseKind, TransportError>,
+        response: Result<ResponseKind, TransportError>,
         effects: &mut Vec<Effect>,
     ) {
-        let response = answer.map_err(|error| {
-            if let TransportError::Refused(error) = error {
-                self.core.report(ConsumerError::Config(error.message), effects);
-            }
-            Unanswered
-        });
         self.core.step(now, Input::Answer { id, response }, effects);
     }
 

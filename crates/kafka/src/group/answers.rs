@@ -6,25 +6,38 @@ use kafka_protocol::ResponseError;
 use kafka_protocol::messages::{HeartbeatResponse, JoinGroupResponse, ResponseKind, SyncGroupResponse};
 use kafka_protocol::protocol::StrBytes;
 
-use super::coordinator::{self, Found};
 use super::member::{GroupMember, InFlight, Phase};
 use super::{AssignmentRequest, Effect, GroupError, MemberMetadata, Membership, RequestId};
+use crate::net::TransportError;
 
 impl GroupMember {
     pub(super) fn answered(
         &mut self,
         now: Duration,
         id: RequestId,
-        response: Option<ResponseKind>,
+        response: Result<ResponseKind, TransportError>,
         effects: &mut Vec<Effect>,
     ) {
-        if take(&mut self.finding, id).is_some() {
-            self.found(now, response, effects);
-        } else if take(&mut self.joining, id).is_some() {
+        match self.finder.answered(now, id, &response, effects) {
+            Ok(true) => {
+                if self.coordinator().is_some() {
+                    self.last_contact = now;
+                }
+                return;
+            }
+            Ok(false) => {}
+            Err(error) => return self.fail(self.error("FindCoordinator", error), effects),
+        }
+        let is_unsupported = response.as_ref().is_err_and(TransportError::is_unsupported);
+        if take(&mut self.joining, id).is_some() {
             match (&self.phase, response) {
                 (Phase::Leaving, _) => self.left(effects),
-                (Phase::Joining, Some(ResponseKind::JoinGroup(response))) => self.join_answered(now, response, effects),
-                (Phase::Syncing, Some(ResponseKind::SyncGroup(response))) => self.sync_answered(now, response, effects),
+                (Phase::Joining, Ok(ResponseKind::JoinGroup(response))) => self.join_answered(now, response, effects),
+                (Phase::Syncing, Ok(ResponseKind::SyncGroup(response))) => self.sync_answered(now, response, effects),
+                (phase, _) if is_unsupported => {
+                    let api = if *phase == Phase::Syncing { "SyncGroup" } else { "JoinGroup" };
+                    self.fail(self.error(api, ResponseError::UnsupportedVersion), effects);
+                }
                 _ => {
                     self.phase = Phase::Joining;
                     self.lose_coordinator(now, effects);
@@ -33,10 +46,11 @@ impl GroupMember {
             }
         } else if let Some(beat) = take(&mut self.beat, id) {
             match response {
-                Some(ResponseKind::Heartbeat(response)) if beat.generation == self.generation => {
+                Ok(ResponseKind::Heartbeat(response)) if beat.generation == self.generation => {
                     self.beat_answered(now, &response, effects);
                 }
-                Some(ResponseKind::Heartbeat(_)) => {}
+                Ok(ResponseKind::Heartbeat(_)) => {}
+                _ if is_unsupported => self.fail(self.error("Heartbeat", ResponseError::UnsupportedVersion), effects),
                 _ => {
                     self.beat_at = now + self.beat_backoff.fail();
                     self.lose_coordinator(now, effects);
@@ -44,26 +58,6 @@ impl GroupMember {
             }
         }
         // Anything else is a late answer to a question we no longer ask.
-    }
-
-    fn found(&mut self, now: Duration, response: Option<ResponseKind>, effects: &mut Vec<Effect>) {
-        let found = match response {
-            Some(ResponseKind::FindCoordinator(response)) => coordinator::answer(&self.config.group_id, &response),
-            _ => Found::NotYet,
-        };
-        match found {
-            Found::Yes(coordinator) => {
-                self.find_backoff.reset();
-                self.last_contact = now;
-                self.coordinator = Some(coordinator.clone());
-                effects.push(Effect::Coordinator(Some(coordinator)));
-            }
-            Found::NotYet => self.find_at = now + self.find_backoff.fail(),
-            Found::Refused(error) => {
-                self.coordinator_wanted = false;
-                self.fail(self.error("FindCoordinator", error), effects);
-            }
-        }
     }
 
     fn join_answered(&mut self, now: Duration, response: JoinGroupResponse, effects: &mut Vec<Effect>) {

@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use super::tests::{Rng, config, ms};
 use super::*;
+use crate::net::TransportError;
 
 const TOPIC: Uuid = Uuid::from_u128(7);
 const PARTITIONS: i32 = 7;
@@ -251,7 +252,13 @@ impl World {
             }
             Message::Answer(index, id, response) => {
                 if self.processes[index].alive {
-                    self.input(index, Input::Answer { id, response: response.map(|answer| *answer).ok_or(Unanswered) });
+                    self.input(
+                        index,
+                        Input::Answer {
+                            id,
+                            response: response.map(|answer| *answer).ok_or(TransportError::Unanswered),
+                        },
+                    );
                 }
             }
         }
@@ -352,7 +359,7 @@ impl Single {
 
     fn answer(&mut self, response: Option<ResponseKind>) {
         let id = self.id;
-        self.input(Input::Answer { id, response: response.ok_or(Unanswered) });
+        self.input(Input::Answer { id, response: response.ok_or(TransportError::Unanswered) });
     }
 
     fn accept(&mut self, epoch: i32, assigned: Option<&[i32]>) {

@@ -20,6 +20,7 @@ use super::finder::Finder;
 use super::requests::{millis, text};
 use super::{Coordinator, Effect, GroupConfig, GroupError, Input, RequestId, Target};
 use crate::backoff::Backoff;
+use crate::net::TransportError;
 
 /// Epoch of a member that wants to join.
 const JOIN: i32 = 0;
@@ -198,7 +199,7 @@ impl EpochMember {
                     self.join(now);
                 }
             }
-            Input::Answer { id, response } => self.answered(now, id, response.ok(), effects),
+            Input::Answer { id, response } => self.answered(now, id, response, effects),
             Input::CoordinatorLost { node } => {
                 if self.coordinator().is_some_and(|coordinator| coordinator.node == node) {
                     self.finder.lose(now, effects);
@@ -259,7 +260,7 @@ impl EpochMember {
         if let Some(beat) = &self.beat
             && beat.deadline <= now
         {
-            self.answered(now, beat.id, None, effects);
+            self.answered(now, beat.id, Err(TransportError::Unanswered), effects);
         }
         if self.poll_deadline().is_some_and(|deadline| deadline <= now) {
             self.expire(now, effects);
@@ -331,8 +332,14 @@ impl EpochMember {
             .with_rebalance_timeout_ms(-1)
     }
 
-    fn answered(&mut self, now: Duration, id: RequestId, response: Option<ResponseKind>, effects: &mut Vec<Effect>) {
-        match self.finder.answered(now, id, response.as_ref(), effects) {
+    fn answered(
+        &mut self,
+        now: Duration,
+        id: RequestId,
+        response: Result<ResponseKind, TransportError>,
+        effects: &mut Vec<Effect>,
+    ) {
+        match self.finder.answered(now, id, &response, effects) {
             Ok(true) => return,
             Ok(false) => {}
             Err(error) => return self.fail(self.error("FindCoordinator", error), effects),
@@ -340,7 +347,10 @@ impl EpochMember {
         let Some(beat) = self.beat.take_if(|beat| beat.id == id) else { return };
         match response {
             _ if self.phase == Phase::Leaving => self.left(effects),
-            Some(ResponseKind::ConsumerGroupHeartbeat(response)) => self.beat_answered(now, beat, response, effects),
+            Ok(ResponseKind::ConsumerGroupHeartbeat(response)) => self.beat_answered(now, beat, response, effects),
+            Err(error) if error.is_unsupported() => {
+                self.fail(self.error("ConsumerGroupHeartbeat", ResponseError::UnsupportedVersion), effects);
+            }
             _ => {
                 self.retry(now);
                 self.finder.lose(now, effects);

@@ -8,6 +8,7 @@ use kafka_protocol::messages::{RequestKind, ResponseKind};
 use super::coordinator::{self, Found};
 use super::{Coordinator, Effect, GroupConfig, RequestId, Target};
 use crate::backoff::Backoff;
+use crate::net::TransportError;
 
 /// The search for the coordinator, and what it found.
 #[derive(Debug)]
@@ -69,7 +70,7 @@ impl Finder {
         &mut self,
         now: Duration,
         id: RequestId,
-        response: Option<&ResponseKind>,
+        response: &Result<ResponseKind, TransportError>,
         effects: &mut Vec<Effect>,
     ) -> Result<bool, ResponseError> {
         if self.asked.is_none_or(|(asked, _)| asked != id) {
@@ -77,7 +78,8 @@ impl Finder {
         }
         self.asked = None;
         let found = match response {
-            Some(ResponseKind::FindCoordinator(response)) => coordinator::answer(&self.group_id, response),
+            Ok(ResponseKind::FindCoordinator(response)) => coordinator::answer(&self.group_id, response),
+            Err(error) if error.is_unsupported() => Found::Refused(ResponseError::UnsupportedVersion),
             _ => Found::NotYet,
         };
         match found {

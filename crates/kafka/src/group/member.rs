@@ -9,9 +9,10 @@ use kafka_protocol::ResponseError;
 use kafka_protocol::messages::RequestKind;
 use kafka_protocol::protocol::StrBytes;
 
-use super::coordinator;
+use super::finder::Finder;
 use super::{Coordinator, Effect, GroupConfig, GroupError, Input, Protocol, RequestId, Target};
 use crate::backoff::Backoff;
+use crate::net::TransportError;
 
 /// Generation of a member that has none.
 pub(super) const NO_GENERATION: i32 = -1;
@@ -55,11 +56,7 @@ pub struct GroupMember {
     pub(super) phase: Phase,
     pub(super) next_id: u64,
 
-    pub(super) coordinator: Option<Coordinator>,
-    pub(super) coordinator_wanted: bool,
-    pub(super) finding: Option<InFlight>,
-    pub(super) find_at: Duration,
-    pub(super) find_backoff: Backoff,
+    pub(super) finder: Finder,
 
     pub(super) member_id: StrBytes,
     pub(super) generation: i32,
@@ -90,14 +87,10 @@ impl GroupMember {
     pub fn new(config: GroupConfig) -> Self {
         let backoff = Backoff::new(config.retry_backoff, config.retry_backoff_max);
         Self {
+            finder: Finder::new(&config),
             config,
             phase: Phase::Out,
             next_id: 0,
-            coordinator: None,
-            coordinator_wanted: false,
-            finding: None,
-            find_at: Duration::ZERO,
-            find_backoff: backoff.clone(),
             member_id: StrBytes::new(),
             generation: NO_GENERATION,
             leader: StrBytes::new(),
@@ -125,7 +118,7 @@ impl GroupMember {
 
     /// The coordinator, if known.
     pub fn coordinator(&self) -> Option<&Coordinator> {
-        self.coordinator.as_ref()
+        self.finder.known()
     }
 
     /// Generation and member id that requests in the name of this member carry: -1 and an empty id without membership.
@@ -157,17 +150,17 @@ impl GroupMember {
     pub fn next_deadline(&self) -> Option<Duration> {
         let mut next: Option<Duration> = None;
         let mut at = |deadline: Duration| next = Some(next.map_or(deadline, |next| next.min(deadline)));
-        for in_flight in [self.finding, self.joining, self.beat].into_iter().flatten() {
+        for in_flight in [self.joining, self.beat].into_iter().flatten() {
             at(in_flight.deadline);
         }
-        if self.coordinator.is_none() {
-            if self.needs_coordinator() && self.finding.is_none() {
-                at(self.find_at);
-            }
-        } else if matches!(self.phase, Phase::Joining | Phase::Syncing) && self.joining.is_none() {
+        if let Some(deadline) = self.finder.next_deadline(self.needs_coordinator()) {
+            at(deadline);
+        }
+        let is_found = self.coordinator().is_some();
+        if is_found && matches!(self.phase, Phase::Joining | Phase::Syncing) && self.joining.is_none() {
             at(self.join_at);
         }
-        if self.beats() && self.coordinator.is_some() {
+        if self.beats() && is_found {
             at(self.last_contact + self.config.session_timeout);
             if self.beat.is_none() {
                 at(self.beat_at);
@@ -184,7 +177,7 @@ impl GroupMember {
         match input {
             // The consumer protocol's.
             Input::Tick | Input::Wanted(_) | Input::Owned(_) => {}
-            Input::NeedCoordinator => self.coordinator_wanted = true,
+            Input::NeedCoordinator => self.finder.wanted = true,
             Input::Subscribe => {
                 if matches!(self.phase, Phase::Out | Phase::Failed) {
                     self.prepare(effects);
@@ -217,9 +210,9 @@ impl GroupMember {
                     self.prepare(effects);
                 }
             }
-            Input::Answer { id, response } => self.answered(now, id, response.ok(), effects),
+            Input::Answer { id, response } => self.answered(now, id, response, effects),
             Input::CoordinatorLost { node } => {
-                if self.coordinator.as_ref().is_some_and(|coordinator| coordinator.node == node) {
+                if self.coordinator().is_some_and(|coordinator| coordinator.node == node) {
                     self.lose_coordinator(now, effects);
                 }
             }
@@ -240,7 +233,7 @@ impl GroupMember {
     }
 
     fn needs_coordinator(&self) -> bool {
-        self.coordinator_wanted || (self.is_member() && self.phase != Phase::Expired)
+        self.is_member() && self.phase != Phase::Expired
     }
 
     fn poll_deadline(&self) -> Option<Duration> {
@@ -250,29 +243,24 @@ impl GroupMember {
 
     /// Does everything that is due.
     fn advance(&mut self, now: Duration, effects: &mut Vec<Effect>) {
-        for in_flight in [self.finding, self.joining, self.beat].into_iter().flatten() {
+        for in_flight in [self.joining, self.beat].into_iter().flatten() {
             if in_flight.deadline <= now {
-                self.answered(now, in_flight.id, None, effects);
+                self.answered(now, in_flight.id, Err(TransportError::Unanswered), effects);
             }
         }
         if self.poll_deadline().is_some_and(|deadline| deadline <= now) {
             self.expire(now, effects);
         }
-        if self.beats() && self.coordinator.is_some() && self.last_contact + self.config.session_timeout <= now {
+        if self.beats() && self.coordinator().is_some() && self.last_contact + self.config.session_timeout <= now {
             // The broker may have given this member up. Whether it did, the next heartbeat's answer says.
             self.lose_coordinator(now, effects);
         }
         if self.phase == Phase::Stable && self.rejoin.is_some() {
             self.prepare(effects);
         }
-        let Some(coordinator) = self.coordinator.clone() else {
-            if self.needs_coordinator() && self.finding.is_none() && self.find_at <= now {
-                let request =
-                    RequestKind::FindCoordinator(coordinator::question(coordinator::GROUP_KEY, &self.config.group_id));
-                self.finding = Some(self.send(now, Target::Any, request, self.config.request_timeout, effects));
-            }
-            return;
-        };
+        let needed = self.needs_coordinator();
+        self.finder.advance(now, needed, &mut self.next_id, effects);
+        let Some(coordinator) = self.coordinator().cloned() else { return };
         if matches!(self.phase, Phase::Joining | Phase::Syncing) && self.joining.is_none() && self.join_at <= now {
             let (request, timeout) = if self.phase == Phase::Joining {
                 (RequestKind::JoinGroup(self.join_request()), self.join_timeout())
@@ -334,21 +322,19 @@ impl GroupMember {
     }
 
     pub(super) fn lose_coordinator(&mut self, now: Duration, effects: &mut Vec<Effect>) {
-        if self.coordinator.take().is_some() {
-            self.find_at = now;
+        if self.finder.lose(now, effects) {
             self.beat = None;
             if matches!(self.phase, Phase::Joining | Phase::Syncing) && self.joining.take().is_some() {
                 self.phase = Phase::Joining;
                 self.retry_join(now);
             }
-            effects.push(Effect::Coordinator(None));
         }
     }
 
     /// The application took too long: others get its share.
     fn expire(&mut self, now: Duration, effects: &mut Vec<Effect>) {
         if let Some(request) = self.leave_request("consumer poll timeout has expired.")
-            && let Some(coordinator) = self.coordinator.clone()
+            && let Some(coordinator) = self.coordinator().cloned()
         {
             let request = RequestKind::LeaveGroup(request);
             // Nothing depends on the answer: without it the session ends by itself.
@@ -368,7 +354,7 @@ impl GroupMember {
         }
         self.joining = None;
         let request = self.leave_request(reason);
-        match (request, self.coordinator.clone()) {
+        match (request, self.coordinator().cloned()) {
             (Some(request), Some(coordinator)) => {
                 self.phase = Phase::Leaving;
                 let request = RequestKind::LeaveGroup(request);

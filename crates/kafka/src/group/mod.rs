@@ -26,7 +26,6 @@ pub use member::GroupMember;
 pub use metadata::GroupMetadata;
 pub use types::{
     AssignmentRequest, Effect, GroupConfig, GroupError, Input, MemberMetadata, Membership, Protocol, RequestId, Target,
-    Unanswered,
 };
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ use kafka_protocol::messages::{
 use kafka_protocol::protocol::StrBytes;
 
 use super::*;
+use crate::net::TransportError;
 
 pub(crate) fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
@@ -296,7 +297,7 @@ struct Process {
 
 enum Message {
     Request(Token, RequestKind),
-    Answer(Token, Result<ResponseKind, Unanswered>),
+    Answer(Token, Result<ResponseKind, TransportError>),
 }
 
 const PARTITIONS: u8 = 7;
@@ -330,11 +331,11 @@ impl World {
                 let arrival = self.now + ms(1 + self.rng.below(50));
                 match self.rng.below(if self.faults { 20 } else { u64::MAX }) {
                     0 => {} // Lost: the member's own deadline ends it.
-                    1 => self.wire.push((arrival, Message::Answer(token, Err(Unanswered)))),
+                    1 => self.wire.push((arrival, Message::Answer(token, Err(TransportError::Unanswered)))),
                     2 => {
                         // The coordinator takes it, but the connection breaks before the answer.
                         self.wire.push((arrival, Message::Request((usize::MAX, id), *request)));
-                        self.wire.push((arrival + ms(1), Message::Answer(token, Err(Unanswered))));
+                        self.wire.push((arrival + ms(1), Message::Answer(token, Err(TransportError::Unanswered))));
                     }
                     _ => self.wire.push((arrival, Message::Request(token, *request))),
                 }
@@ -633,7 +634,7 @@ fn the_coordinator_is_found_for_somebody_who_only_commits() {
     let effects = step(&mut member, ms(1), Input::NeedCoordinator);
     assert_eq!(names(&effects), ["find"]);
     let Effect::Send { id, .. } = effects[0] else { unreachable!() };
-    let effects = step(&mut member, ms(2), Input::Answer { id, response: Err(Unanswered) });
+    let effects = step(&mut member, ms(2), Input::Answer { id, response: Err(TransportError::Unanswered) });
     assert!(effects.is_empty());
     assert_eq!(member.next_deadline(), Some(ms(102)));
     assert_eq!(names(&step(&mut member, ms(102), Input::Tick)), ["find"]);

@@ -8,6 +8,7 @@ use kafka_protocol::messages::{RequestKind, ResponseKind};
 
 use super::Coordinator;
 use super::epochs::{OwnedPartitions, Wanted};
+use crate::net::TransportError;
 
 /// What a member is told about itself once.
 #[derive(Clone, Debug)]
@@ -55,10 +56,6 @@ pub enum Target {
     Coordinator(Coordinator),
 }
 
-/// A request ended without an answer: no connection, connection lost, time-out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Unanswered;
-
 /// What happens to a member.
 #[derive(Clone, Debug)]
 #[expect(clippy::large_enum_variant, reason = "moved once a request, never stored")]
@@ -99,7 +96,7 @@ pub enum Input {
         /// Which.
         id: RequestId,
         /// Its answer.
-        response: Result<ResponseKind, Unanswered>,
+        response: Result<ResponseKind, TransportError>,
     },
     /// A request that somebody else sent to the coordinator found it gone, or no coordinator any more.
     CoordinatorLost {

@@ -85,3 +85,10 @@ pub enum TransportError {
     #[error("{0}")]
     Refused(KafkaError),
 }
+
+impl TransportError {
+    /// Whether the broker cannot be asked this at all: it does not offer the request, or not in a version that can say it.
+    pub fn is_unsupported(&self) -> bool {
+        matches!(self, Self::Refused(error) if error.is_unsupported())
+    }
+}

@@ -16,7 +16,7 @@ use super::core::{Appended, Effect, Input, Operation, ProducerCore};
 use super::{Delivery, DeliveryError, ProduceBatch, ProducerConfig, ProducerError, Settings};
 use crate::consumer::Offsets;
 use crate::error::KafkaError;
-use crate::group::{GroupMetadata, RequestId, Unanswered};
+use crate::group::{GroupMetadata, RequestId};
 use crate::metrics::Metric;
 use crate::net::{Core, Driver, Groups, Outbox, TcpTransport, Transport, TransportError};
 
@@ -51,15 +51,12 @@ impl Core for ProducerCore {
         &mut self,
         now: Duration,
         id: RequestId,
-        answer: Result<ResponseKind, TransportError>,
+        response: Result<ResponseKind, TransportError>,
         effects: &mut Vec<Effect>,
     ) {
-        let response = answer.map_err(|error| {
-            if let TransportError::Refused(reason) = error {
-                tracing::error!("the broker cannot be spoken with: {reason}");
-            }
-            Unanswered
-        });
+        if let Err(TransportError::Refused(reason)) = &response {
+            tracing::error!("the broker cannot be spoken with: {reason}");
+        }
         self.step(now, Input::Answer { id, response }, effects);
     }
 

@@ -16,7 +16,8 @@ use kafka_protocol::messages::{RequestKind, ResponseKind};
 use kurier_kafka::consumer::core::Target;
 use kurier_kafka::consumer::{OffsetAndMetadata, Offsets, TopicPartition};
 use kurier_kafka::error::KafkaError;
-use kurier_kafka::group::{GroupMetadata, RequestId, Unanswered};
+use kurier_kafka::group::{GroupMetadata, RequestId};
+use kurier_kafka::net::TransportError;
 use kurier_kafka::producer::core::{Appended, Effect, Input, Operation, ProducerCore};
 use kurier_kafka::producer::{Destination, ProduceBatch, Settings};
 
@@ -25,7 +26,7 @@ const FOREVER: Duration = Duration::from_secs(100_000);
 
 enum Event {
     Arrives { id: RequestId, node: Option<i32>, request: Box<RequestKind>, highest: Option<i16>, is_answered: bool },
-    Answered { id: RequestId, response: Box<Result<ResponseKind, Unanswered>> },
+    Answered { id: RequestId, response: Box<Result<ResponseKind, TransportError>> },
 }
 
 struct World {
@@ -96,7 +97,7 @@ impl World {
             }
         }
         let noticed = at + self.rng.millis(30);
-        self.schedule(noticed, Event::Answered { id, response: Box::new(Err(Unanswered)) });
+        self.schedule(noticed, Event::Answered { id, response: Box::new(Err(TransportError::Unanswered)) });
     }
 
     fn pass_on(&mut self) {

@@ -10,7 +10,8 @@ use kurier_kafka::consumer::{
     Assignor, ConsumerError, FetchedBatch, OffsetAndMetadata, Offsets, RebalanceEvent, Settings, Subscription,
     TopicPartition,
 };
-use kurier_kafka::group::{EpochConfig, GroupConfig, GroupError, RequestId, Unanswered};
+use kurier_kafka::group::{EpochConfig, GroupConfig, GroupError, RequestId};
+use kurier_kafka::net::TransportError;
 
 use super::{Body, Event, ProcessId, Role, Wanted, World, readers};
 use crate::ledger::Checked;
@@ -373,7 +374,7 @@ impl World {
     pub(super) fn member_step(
         &mut self,
         process: ProcessId,
-        answer: Option<(RequestId, Result<ResponseKind, Unanswered>)>,
+        answer: Option<(RequestId, Result<ResponseKind, TransportError>)>,
     ) -> Checked {
         let app = self.member(process);
         if let Some((_, Ok(ResponseKind::JoinGroup(join)))) = &answer

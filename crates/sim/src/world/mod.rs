@@ -20,8 +20,9 @@ use std::time::Duration;
 use kafka_protocol::messages::{RequestKind, ResponseKind};
 use kurier_kafka::batch::Scratch;
 use kurier_kafka::consumer::Isolation;
-use kurier_kafka::group::{RequestId, Unanswered};
+use kurier_kafka::group::RequestId;
 use kurier_kafka::net::Target;
+use kurier_kafka::net::TransportError;
 
 use self::members::MemberApp;
 use self::network::{Network, Payload};
@@ -280,7 +281,7 @@ impl World {
                     Ok(())
                 }
             }
-            Event::Unanswered { process, id } => self.answered(process, id, Err(Unanswered)),
+            Event::Unanswered { process, id } => self.answered(process, id, Err(TransportError::Unanswered)),
             Event::Opened { connection } => self.opened(connection),
             Event::Arrive { connection, number, version, request } => self.arrive(connection, number, version, request),
             Event::Answer { connection, number, response } => self.answer(connection, number, response),
@@ -391,7 +392,12 @@ impl World {
         }
     }
 
-    fn answered(&mut self, process: ProcessId, id: RequestId, response: Result<ResponseKind, Unanswered>) -> Checked {
+    fn answered(
+        &mut self,
+        process: ProcessId,
+        id: RequestId,
+        response: Result<ResponseKind, TransportError>,
+    ) -> Checked {
         let answer = Some((id, response));
         match self.processes[process].body {
             Body::Gone => Ok(()),

@@ -6,7 +6,8 @@ use std::time::Duration;
 use kafka_protocol::messages::ResponseKind;
 use kurier_kafka::batch::Compression;
 use kurier_kafka::consumer::TopicPartition;
-use kurier_kafka::group::{RequestId, Unanswered};
+use kurier_kafka::group::RequestId;
+use kurier_kafka::net::TransportError;
 use kurier_kafka::producer::core::{Appended, Effect, Input, ProducerCore};
 use kurier_kafka::producer::{Delivery, Destination, ProduceBatch, Settings};
 
@@ -155,7 +156,7 @@ impl World {
     pub(super) fn producer_step(
         &mut self,
         process: ProcessId,
-        answer: Option<(RequestId, Result<ResponseKind, Unanswered>)>,
+        answer: Option<(RequestId, Result<ResponseKind, TransportError>)>,
     ) -> Checked {
         if let Some((_, Ok(ResponseKind::InitProducerId(answer)))) = &answer
             && answer.producer_epoch > 0

@@ -6,7 +6,8 @@ use std::time::Duration;
 use kafka_protocol::messages::ResponseKind;
 use kurier_kafka::consumer::core::{ConsumerCore, Effect, Input};
 use kurier_kafka::consumer::{ConsumerError, FetchedBatch, Isolation, OffsetReset, Polled, Settings, TopicPartition};
-use kurier_kafka::group::{RequestId, Unanswered};
+use kurier_kafka::group::RequestId;
+use kurier_kafka::net::TransportError;
 
 use super::{Body, ProcessId, Wanted, World};
 use crate::ledger::Checked;
@@ -130,7 +131,7 @@ impl World {
     pub(super) fn reader_step(
         &mut self,
         process: ProcessId,
-        answer: Option<(RequestId, Result<ResponseKind, Unanswered>)>,
+        answer: Option<(RequestId, Result<ResponseKind, TransportError>)>,
     ) -> Checked {
         let input = answer.map_or(Input::Tick, |(id, response)| Input::Answer { id, response });
         let now = self.now;

@@ -19,7 +19,8 @@ use kafka_protocol::protocol::StrBytes;
 use super::partition::Position;
 use super::{CallId, ConsumerCore, Effect, Mode, Outcome, Pending, Target};
 use crate::consumer::{ConsumerError, Isolation, OffsetAndMetadata, OffsetReset, Offsets, TopicPartition};
-use crate::group::{Coordinator, GroupError, Input as MemberInput, Unanswered};
+use crate::group::{Coordinator, GroupError, Input as MemberInput};
+use crate::net::TransportError;
 
 /// A commit that is not done.
 #[derive(Debug)]
@@ -165,7 +166,7 @@ impl ConsumerCore {
         now: Duration,
         node: i32,
         call: CallId,
-        response: Result<ResponseKind, Unanswered>,
+        response: Result<ResponseKind, TransportError>,
         effects: &mut Vec<Effect>,
     ) {
         let Some(commit) = self.commits.get_mut(&call) else { return };
@@ -173,6 +174,7 @@ impl ConsumerCore {
         let generation = commit.generation;
         let error = match response {
             Ok(ResponseKind::OffsetCommit(response)) => worst(&response),
+            Err(error) if error.is_unsupported() => Some((ResponseError::UnsupportedVersion, String::new())),
             _ => Some((ResponseError::NetworkException, String::new())),
         };
         let Some((error, place)) = error else {
@@ -302,12 +304,13 @@ impl ConsumerCore {
         now: Duration,
         node: i32,
         asked: &BTreeSet<TopicPartition>,
-        response: Result<ResponseKind, Unanswered>,
+        response: Result<ResponseKind, TransportError>,
         effects: &mut Vec<Effect>,
     ) {
         self.committed.in_flight = false;
         let answers = match response {
             Ok(ResponseKind::OffsetFetch(response)) => read_committed(response),
+            Err(error) if error.is_unsupported() => Err(ResponseError::UnsupportedVersion),
             _ => Err(ResponseError::NetworkException),
         };
         let mut answers = match answers {

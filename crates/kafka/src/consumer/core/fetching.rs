@@ -17,7 +17,7 @@ use super::session::{Session, Wanted};
 use super::validation::Doubt;
 use super::{ConsumerCore, Effect, PREFETCH_BYTES, Pending, Target};
 use crate::consumer::{ConsumerError, FetchedBatch, Isolation, TopicPartition};
-use crate::group::Unanswered;
+use crate::net::TransportError;
 
 /// Replica id of a consumer.
 const CONSUMER: BrokerId = BrokerId(-1);
@@ -213,7 +213,7 @@ impl ConsumerCore {
         now: Duration,
         node: i32,
         asked: Vec<Fetching>,
-        response: Result<ResponseKind, Unanswered>,
+        response: Result<ResponseKind, TransportError>,
         effects: &mut Vec<Effect>,
     ) {
         for Fetching { partition, .. } in &asked {

@@ -17,7 +17,7 @@ use kafka_protocol::protocol::StrBytes;
 use super::partition::Position;
 use super::{CallId, ConsumerCore, Effect, Mode, Outcome, Pending, Settings, Target};
 use crate::consumer::{ConsumerError, OffsetAndTimestamp, OffsetSpec, Subscription, TopicPartition};
-use crate::group::Unanswered;
+use crate::net::TransportError;
 
 /// Replica id of a consumer.
 const CONSUMER: BrokerId = BrokerId(-1);
@@ -125,7 +125,7 @@ impl ConsumerCore {
         &mut self,
         now: Duration,
         all: bool,
-        response: Result<ResponseKind, Unanswered>,
+        response: Result<ResponseKind, TransportError>,
         effects: &mut Vec<Effect>,
     ) {
         let wait = backoff(&self.settings, self.cluster.failures);
@@ -299,17 +299,25 @@ impl ConsumerCore {
         &mut self,
         now: Duration,
         asked: Vec<Asked>,
-        response: Result<ResponseKind, Unanswered>,
+        response: Result<ResponseKind, TransportError>,
         effects: &mut Vec<Effect>,
     ) {
         let mut answers: BTreeMap<TopicPartition, ListOffsetsPartitionResponse> = BTreeMap::new();
-        if let Ok(ResponseKind::ListOffsets(response)) = response {
-            for topic in response.topics {
-                let name: Arc<str> = topic.name.as_str().into();
-                for partition in topic.partitions {
-                    answers.insert(TopicPartition::new(Arc::clone(&name), partition.partition_index), partition);
+        match response {
+            Ok(ResponseKind::ListOffsets(response)) => {
+                for topic in response.topics {
+                    let name: Arc<str> = topic.name.as_str().into();
+                    for partition in topic.partitions {
+                        answers.insert(TopicPartition::new(Arc::clone(&name), partition.partition_index), partition);
+                    }
                 }
             }
+            Err(error) if error.is_unsupported() => {
+                let refused =
+                    ListOffsetsPartitionResponse::default().with_error_code(ResponseError::UnsupportedVersion.code());
+                answers.extend(asked.iter().map(|asked| (asked.partition.clone(), refused.clone())));
+            }
+            _ => {}
         }
         for asked in asked {
             let answer = answers.remove(&asked.partition);

@@ -45,7 +45,8 @@ use crate::batch::Scratch;
 use crate::metrics::Metric;
 pub use crate::net::{Broker, Target};
 
-use crate::group::{Input as MemberInput, RequestId, Unanswered};
+use crate::group::{Input as MemberInput, RequestId};
+use crate::net::TransportError;
 
 /// Bytes fetched ahead of the application beyond which no further fetch is sent.
 pub const PREFETCH_BYTES: usize = 16 << 20;
@@ -95,7 +96,7 @@ pub enum Input {
         /// Which.
         id: RequestId,
         /// Its answer.
-        response: Result<ResponseKind, Unanswered>,
+        response: Result<ResponseKind, TransportError>,
     },
     /// The application asks for something; its end is [`Effect::Done`].
     Call {
@@ -531,7 +532,7 @@ impl ConsumerCore {
     }
 
     /// Tells the application, with its next poll, of something that the driver found and time will not mend.
-    pub fn report(&mut self, error: ConsumerError, effects: &mut Vec<Effect>) {
+    fn report(&mut self, error: ConsumerError, effects: &mut Vec<Effect>) {
         // Every request of a broken connection ends this way; once is enough.
         if self.errors.is_empty() {
             self.fail(error, effects);
@@ -564,12 +565,19 @@ impl ConsumerCore {
         &mut self,
         now: Duration,
         id: RequestId,
-        response: Result<ResponseKind, Unanswered>,
+        response: Result<ResponseKind, TransportError>,
         effects: &mut Vec<Effect>,
     ) {
         let (pending, sent_at) = self.pending.remove(&id).unzip();
         if let (Some(sent_at), Ok(response)) = (sent_at, &response) {
             self.figures.answered(now, now.saturating_sub(sent_at), response);
+        }
+        if let Err(TransportError::Refused(error)) = &response {
+            // The group says it in its own way.
+            let told = matches!(pending, Some(Pending::Member(_))) && error.is_unsupported();
+            if !told {
+                self.report(ConsumerError::Config(error.message.clone()), effects);
+            }
         }
         match pending {
             // A late answer to a question we no longer ask.

@@ -292,7 +292,7 @@ impl Cluster {
 
 enum Message {
     Request(usize, RequestId, Target, RequestKind),
-    Answer(usize, RequestId, Result<ResponseKind, Unanswered>),
+    Answer(usize, RequestId, Result<ResponseKind, TransportError>),
 }
 
 /// A process with a consumer.
@@ -375,7 +375,10 @@ impl World {
                 Effect::Send { id, to, request, timeout } => {
                     let lost = self.faults && self.rng.one_in(20);
                     let message = if lost {
-                        (self.now + timeout.min(ms(30_000)), Message::Answer(index, id, Err(Unanswered)))
+                        (
+                            self.now + timeout.min(ms(30_000)),
+                            Message::Answer(index, id, Err(TransportError::Unanswered)),
+                        )
                     } else {
                         (self.now + ms(1 + self.rng.below(20)), Message::Request(index, id, to, *request))
                     };
@@ -420,7 +423,7 @@ impl World {
             .partitions.iter().all(|data| data.error_code == 0 && data.records.as_ref().is_none_or(Bytes::is_empty))));
         let wait = if empty { 500 } else { 1 + self.rng.below(20) };
         let lost = self.faults && self.rng.one_in(30);
-        let response = if lost { Err(Unanswered) } else { Ok(response) };
+        let response = if lost { Err(TransportError::Unanswered) } else { Ok(response) };
         self.wire.push((self.now + ms(wait), Message::Answer(index, id, response)));
     }
 

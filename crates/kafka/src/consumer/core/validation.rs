@@ -16,7 +16,7 @@ use kafka_protocol::protocol::StrBytes;
 use super::partition::{Partition, Position};
 use super::{ConsumerCore, Effect, Pending, Target};
 use crate::consumer::{ConsumerError, OffsetAndMetadata, TopicPartition};
-use crate::group::Unanswered;
+use crate::net::TransportError;
 
 /// Replica id of a consumer.
 const CONSUMER: BrokerId = BrokerId(-1);
@@ -68,7 +68,7 @@ impl ConsumerCore {
         &mut self,
         now: Duration,
         doubts: Vec<Doubt>,
-        response: Result<ResponseKind, Unanswered>,
+        response: Result<ResponseKind, TransportError>,
         effects: &mut Vec<Effect>,
     ) {
         let topics = match response {

@@ -14,7 +14,7 @@ use super::partition::Partition;
 use super::verdict::delivery_error;
 use super::{Asked, Effect, ProducerCore};
 use crate::error::KafkaError;
-use crate::group::Unanswered;
+use crate::net::TransportError;
 use crate::net::{Broker, Target};
 use crate::producer::DeliveryError;
 use crate::producer::partitioner::Sticky;
@@ -59,13 +59,21 @@ impl ProducerCore {
     pub(super) fn metadata_answered(
         &mut self,
         now: Duration,
-        response: Result<ResponseKind, Unanswered>,
+        response: Result<ResponseKind, TransportError>,
         effects: &mut Vec<Effect>,
     ) {
         let mut complete = false;
-        if let Ok(ResponseKind::Metadata(response)) = response {
-            self.figures.metadata(now);
-            complete = self.learn(&response, effects);
+        match response {
+            Ok(ResponseKind::Metadata(response)) => {
+                self.figures.metadata(now);
+                complete = self.learn(&response, effects);
+            }
+            Err(TransportError::Refused(error)) if error.is_unsupported() => {
+                for topic in self.topics.values_mut().filter(|topic| topic.partitions.is_none()) {
+                    topic.refused = Some(DeliveryError { class: error.class, message: error.message.clone() });
+                }
+            }
+            _ => {}
         }
         if complete {
             self.metadata_wanted = false;
@@ -157,21 +165,30 @@ impl ProducerCore {
         }
     }
 
-    pub(super) fn id_answered(&mut self, now: Duration, response: Result<ResponseKind, Unanswered>) {
+    pub(super) fn id_answered(
+        &mut self,
+        now: Duration,
+        response: Result<ResponseKind, TransportError>,
+        effects: &mut Vec<Effect>,
+    ) {
         match response {
             Ok(ResponseKind::InitProducerId(response)) if response.error_code == 0 => {
                 self.producer = Some((response.producer_id.0, response.producer_epoch));
                 self.id_failures = 0;
             }
             other => {
-                if let Ok(ResponseKind::InitProducerId(response)) = other
-                    && let Some(error) = KafkaError::from_code(response.error_code)
-                {
+                let error = match other {
+                    Ok(ResponseKind::InitProducerId(response)) => KafkaError::from_code(response.error_code),
+                    Err(TransportError::Refused(error)) if error.is_unsupported() => Some(error),
+                    _ => None,
+                };
+                if let Some(error) = error {
                     if error.retriable {
                         tracing::warn!("the broker gives no producer id for now: {error}");
                     } else {
                         // Nothing can be sent before somebody mends it. Records that come later try again.
                         self.give_up_all(&DeliveryError { class: error.class, message: error.message });
+                        effects.push(Effect::Wake);
                     }
                 }
                 self.id_at = now.saturating_add(self.backoff(self.id_failures));

@@ -33,8 +33,9 @@ use super::partitioner::{Chance, Leaders, choose, next_in_turn, partition_of};
 use super::{Delivery, DeliveryError, Outgoing, ProduceBatch, Settings};
 use crate::batch::{Builder, BuilderOptions, Compression, HEADER_LEN, HeaderRef, record_size};
 use crate::consumer::TopicPartition;
-use crate::group::{RequestId, Unanswered};
+use crate::group::RequestId;
 use crate::metrics::Metric;
+use crate::net::TransportError;
 use crate::net::{Broker, Target};
 
 /// Most bytes before compression that a batch grows to while it waits.
@@ -53,7 +54,7 @@ pub enum Input {
         /// Which.
         id: RequestId,
         /// Its answer.
-        response: Result<ResponseKind, Unanswered>,
+        response: Result<ResponseKind, TransportError>,
     },
 }
 
@@ -512,7 +513,7 @@ impl ProducerCore {
             Input::Tick => {}
             Input::Answer { id, response } => match self.asked.remove(&id) {
                 Some(Asked::Metadata) => self.metadata_answered(now, response, effects),
-                Some(Asked::ProducerId) => self.id_answered(now, response),
+                Some(Asked::ProducerId) => self.id_answered(now, response, effects),
                 Some(Asked::Produce(node, places)) => {
                     self.leaders.answered(now, node, response.is_ok());
                     self.produce_answered(now, id, &places, response, effects);

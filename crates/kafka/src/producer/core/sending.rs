@@ -20,8 +20,9 @@ use super::verdict::{Verdict, delivery_error, verdict};
 use super::{Asked, Effect, ProducerCore};
 use crate::batch::{NO_SEQUENCE, Stamp, sequence_after};
 use crate::consumer::TopicPartition;
-use crate::group::{RequestId, Unanswered};
+use crate::group::RequestId;
 use crate::net::Target;
+use crate::net::TransportError;
 use crate::producer::{DeliveryError, Settings};
 
 /// Most bytes of one request besides its first batch.
@@ -136,15 +137,19 @@ impl ProducerCore {
         now: Duration,
         id: RequestId,
         places: &[TopicPartition],
-        response: Result<ResponseKind, Unanswered>,
+        response: Result<ResponseKind, TransportError>,
         effects: &mut Vec<Effect>,
     ) {
+        let refused = match &response {
+            Err(TransportError::Refused(error)) if error.is_unsupported() => Some(unsupported(&error.message)),
+            _ => None,
+        };
         let response = match response {
             Ok(ResponseKind::Produce(response)) => Some(response),
             _ => None,
         };
         for place in places {
-            let answer = response.as_ref().and_then(|response| find(response, place));
+            let answer = response.as_ref().and_then(|response| find(response, place)).or(refused.as_ref());
             self.batch_answered(now, id, place, answer);
         }
         if self.buffered == 0 {
@@ -265,6 +270,13 @@ fn produce_request(settings: &Settings, batches: Vec<(TopicPartition, Bytes)>) -
         .with_acks(settings.acks)
         .with_timeout_ms(timeout_ms)
         .with_topic_data(topics.collect())
+}
+
+/// What a broker would say that knew of a request that it does not offer.
+fn unsupported(message: &str) -> PartitionProduceResponse {
+    PartitionProduceResponse::default()
+        .with_error_code(ResponseError::UnsupportedVersion.code())
+        .with_error_message(Some(StrBytes::from_string(message.to_owned())))
 }
 
 /// The records that are to blame for a batch's refusal, by their place in it, where the broker says so.

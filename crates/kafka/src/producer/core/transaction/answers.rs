@@ -13,8 +13,8 @@ use super::asking::TransactionAsked;
 use super::{Membership, State, Transaction};
 use crate::consumer::Offsets;
 use crate::error::{KafkaError, code};
-use crate::group::Unanswered;
 use crate::group::coordinator::{Found, answer};
+use crate::net::TransportError;
 use crate::producer::core::{Effect, ProducerCore};
 
 /// How soon the first partitions of a transaction are added again while the one before is still being completed.
@@ -64,7 +64,7 @@ impl ProducerCore {
         &mut self,
         now: Duration,
         asked: TransactionAsked,
-        response: Result<ResponseKind, Unanswered>,
+        response: Result<ResponseKind, TransportError>,
         effects: &mut Vec<Effect>,
     ) {
         effects.push(Effect::Wake);
@@ -99,6 +99,10 @@ impl ProducerCore {
                 self.offsets_answered(&sent, &response)
             }
             (TransactionAsked::End, Ok(ResponseKind::EndTxn(response))) => self.end_answered(&response),
+            (_, Err(TransportError::Refused(error))) if error.is_unsupported() => {
+                self.transaction_is_fatal(error);
+                Some(Pace::Now)
+            }
             (asked, _) => {
                 transaction.unanswered(asked);
                 None
