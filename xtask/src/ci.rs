@@ -1,7 +1,7 @@
 //! The checks: what a change must pass.
 
 use anyhow::{Context, Result};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
@@ -59,6 +59,7 @@ pub(crate) fn ci() -> Result<()> {
     }
     test(&[])?;
     rival()?;
+    kerberos()?;
     crate::docs::run(&crate::docs::Args { check: true }).context("generated pages")
 }
 
@@ -73,6 +74,48 @@ fn rival() -> Result<()> {
     run("clippy with librdkafka", cargo(&clippy).args(["--", "-D", "warnings"]))?;
     let test = ["test"].iter().chain(&package).chain(&["librdkafka"]).copied().collect::<Vec<_>>();
     run("librdkafka against our broker", &mut cargo(&test))
+}
+
+/// What needs the system's Kerberos library, and a KDC to try it with.
+fn kerberos() -> Result<()> {
+    let mut missing = kurier_harness::missing_kdc();
+    let answers =
+        |program: &str, args: &[&str]| Command::new(program).args(args).output().is_ok_and(|out| out.status.success());
+    if !answers("pkg-config", &["--exists", "mit-krb5-gssapi"]) {
+        missing.push("libkrb5-dev or pkg-config");
+    }
+    if std::env::var_os("LIBCLANG_PATH").is_none() && !has_libclang() {
+        missing.push("libclang");
+    }
+    if !missing.is_empty() {
+        eprintln!(
+            "SKIPPED GSSAPI against a KDC: {} not found; install krb5-kdc, krb5-admin-server, krb5-user, libkrb5-dev, libclang-dev and pkg-config to run it",
+            missing.join(", ")
+        );
+        return Ok(());
+    }
+    let features = ["--features", "kurier/gssapi,kurier-kafka/gssapi", "--locked"];
+    let clippy = ["clippy", "--all-targets", "--quiet", "--package", "kurier", "--package", "kurier-kafka"];
+    run("clippy with Kerberos", cargo(&clippy).args(features).args(["--", "-D", "warnings"]))?;
+    let test = ["test", "--package", "kurier-kafka", "--features", "gssapi", "--locked", "--lib", "--test", "gssapi"];
+    run("GSSAPI against a KDC", &mut cargo(&test))
+}
+
+/// Whether the library that reads C headers is where systems keep it.
+fn has_libclang() -> bool {
+    let names = |folder: &Path| {
+        std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()).collect::<Vec<_>>()
+    };
+    let mut folders = names(Path::new("/usr/lib"));
+    let versions: Vec<PathBuf> = folders.iter().map(|folder| folder.join("lib")).collect();
+    folders.extend(versions);
+    folders.extend(["/usr/lib", "/usr/lib64", "/usr/local/lib"].map(PathBuf::from));
+    let is_libclang = |path: &PathBuf| {
+        path.file_name().is_some_and(|name| {
+            name.to_string_lossy().starts_with("libclang") && name.to_string_lossy().contains(".so")
+        })
+    };
+    folders.iter().any(|folder| names(folder).iter().any(is_libclang))
 }
 
 /// The path of cargo-deny, installed into the cache folder if it is not there.

@@ -10,11 +10,9 @@ use std::time::{Duration, Instant};
 
 use kurier_harness::{ApacheKafka, BrokerOptions, Java, skip_without_java};
 use kurier_kafka::admin::{Admin, AdminConfig, AdminError};
-use kurier_kafka::batch::Scratch;
-use kurier_kafka::consumer::{Consumer, ConsumerConfig, TopicPartition};
-use kurier_kafka::producer::{Destination, ProduceBatch, Producer, ProducerConfig};
 
-const PATIENCE: Duration = Duration::from_secs(60);
+mod flow;
+
 const PASSWORD: &str = "a-secret,=\\\"word";
 const SCRAM_PASSWORD: &str = "scram-secret-7391";
 const PLAIN: &str = "org.apache.kafka.common.security.plain.PlainLoginModule";
@@ -267,36 +265,6 @@ async fn a_token_is_asked_for_with_the_clients_secret() {
     check_nothing_secret_is_said();
 }
 
-/// Sends a record with each ticket, one batch after another, until `end`; answers how many were acknowledged.
-async fn produce_until(producer: Producer, topic: &str, end: Instant) -> u64 {
-    let topic: Arc<str> = Arc::from(topic);
-    let (mut sent, mut told) = (0_u64, 0_u64);
-    while told < sent || Instant::now() < end {
-        if Instant::now() < end {
-            let mut batch = ProduceBatch::default();
-            for ticket in sent..sent + 10 {
-                let mut draft = batch.draft();
-                draft
-                    .value(|bytes| {
-                        bytes.extend_from_slice(ticket.to_string().as_bytes());
-                        Ok::<_, ()>(true)
-                    })
-                    .unwrap();
-                draft.finish(ticket, Destination { topic: &topic, partition: Some(0), timestamp: None });
-            }
-            sent += 10;
-            producer.send(&mut batch).await.unwrap();
-        }
-        assert!(Instant::now() < end + PATIENCE, "{told} of {sent} are told of");
-        for delivery in producer.deliveries(Instant::now() + Duration::from_millis(20)).await {
-            assert!(delivery.outcome.is_ok(), "{:?}", delivery.outcome);
-            assert_eq!(delivery.tickets.start, told, "in order");
-            told = delivery.tickets.end;
-        }
-    }
-    told
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn records_flow_on_when_sessions_end() {
     let Some(java) = skip_without_java("records_flow_on_when_sessions_end") else { return };
@@ -326,30 +294,7 @@ async fn records_flow_on_when_sessions_end() {
             ],
         );
         running.push(tokio::spawn(async move {
-            let end = Instant::now() + Duration::from_secs(10);
-            let producer = Producer::new(ProducerConfig::parse(&all).unwrap());
-            let producing = {
-                let topic = topic.clone();
-                tokio::spawn(async move { produce_until(producer, &topic, end).await })
-            };
-            let consumer = Consumer::new(ConsumerConfig::parse(&all).unwrap());
-            consumer.assign([TopicPartition::new(topic.as_str(), 0)]);
-            let (mut read, mut scratch, mut total) = (0_u64, Scratch::default(), u64::MAX);
-            let mut producing = Some(producing);
-            while read < total {
-                if producing.as_ref().is_some_and(tokio::task::JoinHandle::is_finished) {
-                    total = producing.take().unwrap().await.unwrap();
-                }
-                assert!(Instant::now() < end + PATIENCE, "{read} of {total} are read");
-                for batch in &consumer.poll(Instant::now() + Duration::from_millis(200)).await.unwrap().batches {
-                    for record in &batch.open(&mut scratch).unwrap() {
-                        let value =
-                            std::str::from_utf8(record.unwrap().value.unwrap()).unwrap().parse::<u64>().unwrap();
-                        assert_eq!(value, read, "in order and once");
-                        read += 1;
-                    }
-                }
-            }
+            let read = flow::flow(&all, &topic, Duration::from_secs(10)).await;
             assert!(read > 20, "{mechanism}: only {read} records");
         }));
     }

@@ -26,6 +26,8 @@ pub struct ApacheKafka {
 pub struct BrokerOptions {
     /// The largest heap in megabytes.
     pub heap_mb: u32,
+    /// Further options of the JVM, as `-Dkey=value`.
+    pub jvm: Vec<String>,
     /// Further lines of `server.properties`.
     pub properties: Vec<String>,
     /// Features that the storage is formatted with, as `transaction.version=0`; those not named are as new as they come.
@@ -38,7 +40,14 @@ pub struct BrokerOptions {
 
 impl Default for BrokerOptions {
     fn default() -> Self {
-        Self { heap_mb: 512, properties: Vec::new(), features: Vec::new(), listeners: Vec::new(), dir: None }
+        Self {
+            heap_mb: 512,
+            jvm: Vec::new(),
+            properties: Vec::new(),
+            features: Vec::new(),
+            listeners: Vec::new(),
+            dir: None,
+        }
     }
 }
 
@@ -87,16 +96,18 @@ impl ApacheKafka {
         if !data.join("meta.properties").exists() {
             format_storage(java, &dir, &options.features)?;
         }
-        let process = Self::launch(java, &dir, port, options.heap_mb)?;
+        let process = Self::launch(java, &dir, port, &options)?;
         Ok(Self { java: java.clone(), process, port, listeners, dir, options, _temporary: temporary })
     }
 
-    fn launch(java: &Java, dir: &Path, port: u16, heap_mb: u32) -> Result<Guarded> {
+    fn launch(java: &Java, dir: &Path, port: u16, options: &BrokerOptions) -> Result<Guarded> {
         let properties = dir.join("server.properties").display().to_string();
         let logging = format!("-Dlog4j2.configurationFile={}", dir.join("log4j2.properties").display());
         let class_path = java.class_path();
-        let heap = format!("-Xmx{heap_mb}m");
-        let command = ["java", &heap, "-XX:+UseG1GC", "-cp", &class_path, &logging, "kafka.Kafka", &properties];
+        let heap = format!("-Xmx{}m", options.heap_mb);
+        let mut command = vec!["java", &heap, "-XX:+UseG1GC", "-cp", &class_path, &logging];
+        command.extend(options.jvm.iter().map(String::as_str));
+        command.extend(["kafka.Kafka", &properties]);
         let mut process = Guarded::start(dir, "kafka", &command, &[])?;
         wait_for("Apache Kafka's port", Duration::from_secs(90), || {
             if let Some(status) = process.ended()? {
@@ -133,7 +144,7 @@ impl ApacheKafka {
     /// If it does not answer.
     pub fn restart(&mut self) -> Result<()> {
         self.process.kill()?;
-        self.process = Self::launch(&self.java, &self.dir, self.port, self.options.heap_mb)?;
+        self.process = Self::launch(&self.java, &self.dir, self.port, &self.options)?;
         Ok(())
     }
 

@@ -1,4 +1,4 @@
-//! Starts what tests and benches need beside our own code: Apache Kafka, Java Connect, and the `kurier` binary, each on free loopback ports.
+//! Starts what tests and benches need beside our own code: Apache Kafka, Java Connect, a Kerberos KDC, and the `kurier` binary, each on free loopback ports.
 //!
 //! Java parts come from Maven Central into a cache folder (`$KURIER_CACHE`, else `~/.cache/kurier`). Everything started here dies with the
 //! process that started it, however that ends: see [`Guarded`].
@@ -8,6 +8,7 @@ mod cluster;
 mod connect;
 mod guarded;
 mod java;
+mod kdc;
 mod kurier;
 mod ports;
 mod trio;
@@ -16,6 +17,7 @@ pub use cluster::{ApacheKafka, BrokerOptions, console_consume, console_produce};
 pub use connect::{JavaConnect, rest};
 pub use guarded::{Guarded, Usage};
 pub use java::{Java, cache_dir, compile_plugin, missing_java, skip_without_java};
+pub use kdc::{Kdc, missing_kdc};
 pub use kurier::{Kurier, kurier_binary, workspace_root};
 pub use ports::{free_port, quiet_port};
 pub use trio::ApacheTrio;

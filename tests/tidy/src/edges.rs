@@ -34,6 +34,7 @@ const OUTSIDE: &[(&str, &[&str])] = &[
     ("kafka-protocol", &["kurier-kafka", "kurier-broker", "kurier-sim"]),
     ("axum", &["kurier"]),
     ("clap", &["kurier"]),
+    ("libgssapi", &["kurier-kafka"]),
 ];
 
 fn dependencies() -> BTreeMap<String, BTreeSet<String>> {

@@ -87,6 +87,11 @@ pub(super) enum CallError {
 }
 
 impl CallError {
+    /// Why an exchange could not begin.
+    pub(super) fn from_login(error: KafkaError) -> Self {
+        if error.retriable { Self::Io(io::Error::other(error)) } else { Self::Refused(error) }
+    }
+
     /// What whoever wanted a connection is told.
     pub(super) fn as_no_connection(&self) -> TransportError {
         match self {
@@ -284,7 +289,7 @@ impl Connection {
             if !session.is_due() {
                 return Ok(());
             }
-            let exchange = session.sasl.begin().await.map_err(CallError::Refused)?;
+            let exchange = session.sasl.begin(&connection.address.0).await.map_err(CallError::from_login)?;
             let (counter, begun) = (&connection.counter, connection.counter.now());
             let renewed = connection.authenticate(&client_id, session, exchange).await;
             let now = counter.now();

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use crate::error::KafkaError;
 use crate::security::login::{ClientSasl, bearer::chance};
-use crate::security::sasl::{ClientExchange, MAX_MESSAGE, Mechanism, SaslError};
+use crate::security::sasl::{ClientExchange, MAX_MESSAGE, SaslError};
 
 const UNSUPPORTED_SASL_MECHANISM: i16 = 33;
 const ILLEGAL_SASL_STATE: i16 = 34;
@@ -24,7 +24,7 @@ const MAX_STEPS: u32 = 10;
 /// One authentication, also a later one on the same connection.
 #[derive(Debug)]
 pub(super) struct Handshake {
-    mechanism: Mechanism,
+    mechanism: &'static str,
     exchange: ClientExchange,
     steps: u32,
 }
@@ -38,13 +38,13 @@ pub(super) enum Step {
 }
 
 impl Handshake {
-    pub(super) fn new(mechanism: Mechanism, exchange: ClientExchange) -> Self {
+    pub(super) fn new(mechanism: &'static str, exchange: ClientExchange) -> Self {
         Self { mechanism, exchange, steps: 0 }
     }
 
     /// [`Self::step`], not on this thread if it takes some milliseconds of a processor, as SCRAM does; none if nobody can do it any more.
     pub(super) async fn step_aside(mut self, answer: Option<ResponseKind>) -> Option<(Self, Result<Step, KafkaError>)> {
-        let takes_long = matches!(self.mechanism, Mechanism::Scram(_)) && self.steps > 1;
+        let takes_long = matches!(self.exchange, ClientExchange::Scram(_)) && self.steps > 1;
         let stepping = move || {
             let step = self.step(answer);
             (self, step)
@@ -57,7 +57,7 @@ impl Handshake {
         self.steps += 1;
         let (challenge, lifetime_ms) = match answer {
             None => {
-                let mechanism = StrBytes::from_static_str(self.mechanism.name());
+                let mechanism = StrBytes::from_static_str(self.mechanism);
                 let request = SaslHandshakeRequest::default().with_mechanism(mechanism);
                 return Ok(Step::Ask(Box::new(RequestKind::SaslHandshake(request))));
             }
@@ -167,7 +167,7 @@ mod tests {
 
     fn plain() -> Handshake {
         let credentials = Credentials { user: "ada".to_owned(), password: "pw".into() };
-        Handshake::new(Mechanism::Plain, ClientExchange::plain(credentials))
+        Handshake::new("PLAIN", ClientExchange::plain(credentials))
     }
 
     fn shaken(code: i16) -> ResponseKind {

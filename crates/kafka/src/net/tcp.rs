@@ -240,7 +240,7 @@ impl Inner {
                 place.turn = if tried + 1 < ips.len() { turn } else { turn.wrapping_add(1) };
                 // A token may have to be got first, which has times of its own.
                 let exchange = match &settings.security.sasl {
-                    Some(sasl) => sasl.begin().await.map(Some).map_err(CallError::Refused),
+                    Some(sasl) => sasl.begin(&address.0).await.map(Some).map_err(CallError::from_login),
                     None => Ok(None),
                 };
                 let at = ips[ip_turn % ips.len()];

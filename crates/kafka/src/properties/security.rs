@@ -5,12 +5,12 @@ use super::table::*;
 /// Ascending by name.
 pub(super) const KEYS: &[Property] = table! {
     "sasl.client.callback.handler.class" Class NULL Medium Any => Supported "Kafka's own classes mean what they mean in Java; another class has no native twin and is refused";
-    "sasl.jaas.config" Password NULL Medium Any => Supported "one entry with PlainLoginModule, ScramLoginModule or OAuthBearerLoginModule";
-    "sasl.kerberos.kinit.cmd" Text "/usr/bin/kinit" Low Any => Ignored "belongs to GSSAPI, which is refused";
-    "sasl.kerberos.min.time.before.relogin" Long "60000" Low Any => Ignored "belongs to GSSAPI, which is refused";
-    "sasl.kerberos.service.name" Text NULL Medium Any => Ignored "belongs to GSSAPI, which is refused";
-    "sasl.kerberos.ticket.renew.jitter" Double "0.05" Low Any => Ignored "belongs to GSSAPI, which is refused";
-    "sasl.kerberos.ticket.renew.window.factor" Double "0.8" Low Any => Ignored "belongs to GSSAPI, which is refused";
+    "sasl.jaas.config" Password NULL Medium Any => Supported "one entry with PlainLoginModule, ScramLoginModule, OAuthBearerLoginModule or, for GSSAPI, Krb5LoginModule";
+    "sasl.kerberos.kinit.cmd" Text "/usr/bin/kinit" Low Any => Ignored "no command is run: a ticket cache is read anew for every connection, and who made it renews it";
+    "sasl.kerberos.min.time.before.relogin" Long "60000" Low Any => Ignored "the Kerberos library gets a new ticket for a keytab when half of the old one's time is over";
+    "sasl.kerberos.service.name" Text NULL Medium Any => Supported "in a build with the cargo feature `gssapi`";
+    "sasl.kerberos.ticket.renew.jitter" Double "0.05" Low Any => Ignored "the Kerberos library gets a new ticket for a keytab when half of the old one's time is over";
+    "sasl.kerberos.ticket.renew.window.factor" Double "0.8" Low Any => Ignored "the Kerberos library gets a new ticket for a keytab when half of the old one's time is over";
     "sasl.login.callback.handler.class" Class NULL Medium Any => Supported "Kafka's own classes mean what they mean in Java; another class has no native twin and is refused";
     "sasl.login.class" Class NULL Medium Any => Supported "Kafka's own classes mean what they mean in Java; another class has no native twin and is refused";
     "sasl.login.connect.timeout.ms" Int NULL Low Any => Supported "60 seconds if it is not given, where Java waits without end";
@@ -21,7 +21,7 @@ pub(super) const KEYS: &[Property] = table! {
     "sasl.login.refresh.window.jitter" Double "0.05" Low Within(0.0, 0.25) => Supported "";
     "sasl.login.retry.backoff.max.ms" Long "10000" Low Any => Supported "";
     "sasl.login.retry.backoff.ms" Long "100" Low Any => Supported "";
-    "sasl.mechanism" Text "GSSAPI" Medium Any => Supported "PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 and OAUTHBEARER; any other is refused";
+    "sasl.mechanism" Text "GSSAPI" Medium Any => Supported "PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, OAUTHBEARER, and GSSAPI in a build with the cargo feature `gssapi`; any other is refused";
     "sasl.oauthbearer.assertion.algorithm" Text "RS256" Medium OneOfAnyCase(&["ES256", "RS256"]) => Ignored "belongs to JwtBearerJwtRetriever, which is refused";
     "sasl.oauthbearer.assertion.claim.aud" Text NULL Medium Any => Ignored "belongs to JwtBearerJwtRetriever, which is refused";
     "sasl.oauthbearer.assertion.claim.exp.seconds" Int "300" Low Between(0, 86_400) => Ignored "belongs to JwtBearerJwtRetriever, which is refused";

@@ -6,6 +6,8 @@
 
 pub(crate) mod bearer;
 mod http;
+#[cfg(feature = "gssapi")]
+mod kerberos;
 mod refresh;
 
 use std::sync::Arc;
@@ -31,74 +33,79 @@ const LOGIN_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How a client authenticates itself.
 #[derive(Clone, Debug)]
-pub struct ClientSasl {
-    mechanism: Mechanism,
-    login: Login,
-}
+pub struct ClientSasl(Login);
 
 #[derive(Clone, Debug)]
 enum Login {
-    Password { credentials: Credentials, token: bool },
+    Password {
+        mechanism: Mechanism,
+        credentials: Credentials,
+        token: bool,
+    },
     Bearer(Arc<Tokens>),
+    #[cfg(feature = "gssapi")]
+    Kerberos(Arc<kerberos::KerberosLogin>),
 }
 
 impl ClientSasl {
     /// A user with a password.
     pub fn password(mechanism: Mechanism, user: &str, password: Secret) -> Self {
         let credentials = Credentials { user: user.to_owned(), password };
-        Self { mechanism, login: Login::Password { credentials, token: false } }
+        Self(Login::Password { mechanism, credentials, token: false })
     }
 
     /// `sasl.mechanism`.
-    pub fn mechanism(&self) -> Mechanism {
-        self.mechanism
+    pub(crate) fn mechanism(&self) -> &'static str {
+        match &self.0 {
+            Login::Password { mechanism, .. } => mechanism.name(),
+            Login::Bearer(_) => Mechanism::OauthBearer.name(),
+            #[cfg(feature = "gssapi")]
+            Login::Kerberos(_) => "GSSAPI",
+        }
     }
 
-    /// Begins an exchange, with a token where one is needed.
+    /// Begins an exchange with a broker on a host, with a token or a ticket where one is needed.
     ///
     /// # Errors
-    /// If there is no token to be had.
-    pub(crate) async fn begin(&self) -> Result<ClientExchange, KafkaError> {
-        match (&self.login, self.mechanism) {
-            (Login::Password { credentials, token }, Mechanism::Scram(hash)) => {
-                Ok(ClientExchange::scram(hash, credentials.clone(), *token, nonce()))
+    /// If there is none to be had; one that is retriable is no verdict, only bad luck.
+    #[cfg_attr(not(feature = "gssapi"), expect(unused_variables, reason = "only tickets are for a host"))]
+    pub(crate) async fn begin(&self, host: &str) -> Result<ClientExchange, KafkaError> {
+        match &self.0 {
+            Login::Password { mechanism: Mechanism::Scram(hash), credentials, token } => {
+                Ok(ClientExchange::scram(*hash, credentials.clone(), *token, nonce()))
             }
-            (Login::Password { credentials, .. }, _) => Ok(ClientExchange::plain(credentials.clone())),
-            (Login::Bearer(tokens), _) => {
+            Login::Password { credentials, .. } => Ok(ClientExchange::plain(credentials.clone())),
+            Login::Bearer(tokens) => {
                 let token = tokens.token().await.map_err(KafkaError::sasl_authentication)?;
                 Ok(ClientExchange::bearer(&token))
             }
+            #[cfg(feature = "gssapi")]
+            Login::Kerberos(login) => Ok(ClientExchange::Gssapi(login.begin(host).await?)),
         }
     }
 
     /// Reads `sasl.*`; none if there is a problem, which `keys` then knows.
     pub(crate) fn read(keys: &mut Keys<'_>) -> Option<Self> {
         let name = keys.text("sasl.mechanism").unwrap_or("GSSAPI");
+        if name == "GSSAPI" {
+            return gssapi(keys);
+        }
         let Some(mechanism) = Mechanism::from_name(name) else {
             let known: Vec<_> = Mechanism::ALL.iter().map(|mechanism| mechanism.name()).collect();
-            let why = match name {
-                "GSSAPI" => "this build does not speak Kerberos".to_owned(),
-                _ => format!("this client speaks {}", known.join(", ")),
-            };
-            keys.refuse("sasl.mechanism", name, &why);
+            keys.refuse("sasl.mechanism", name, &format!("this client speaks {}, GSSAPI", known.join(", ")));
             return None;
         };
-        classes(keys, mechanism);
-        let Some(text) = keys.text("sasl.jaas.config") else {
-            keys.refuse(
-                "sasl.jaas.config",
-                "null",
-                "Could not find a 'KafkaClient' entry in the JAAS configuration. System property 'java.security.auth.login.config' is not set",
+        if mechanism == Mechanism::OauthBearer {
+            client_classes(
+                keys,
+                "oauthbearer.internals.OAuthBearerSaslClientCallbackHandler",
+                "oauthbearer.internals.OAuthBearerRefreshingLogin",
             );
-            return None;
-        };
-        let entry = match JaasEntry::parse(text) {
-            Ok(entry) => entry,
-            Err(why) => {
-                keys.refuse("sasl.jaas.config", text, &why);
-                return None;
-            }
-        };
+        } else {
+            client_classes(keys, "authenticator.SaslClientCallbackHandler", "authenticator.DefaultLogin");
+            login_handler(keys, None);
+        }
+        let (entry, text) = jaas(keys)?;
         let modules: &[&str] = match mechanism {
             Mechanism::OauthBearer => &["oauthbearer.OAuthBearerLoginModule"],
             // Java's two modules do the same for either mechanism: they pass on name and password.
@@ -109,7 +116,7 @@ impl ClientSasl {
             keys.refuse("sasl.jaas.config", text, &why);
             return None;
         }
-        let login = match mechanism {
+        Some(Self(match mechanism {
             Mechanism::OauthBearer => Login::Bearer(bearer(keys, entry)?),
             Mechanism::Plain | Mechanism::Scram(_) => {
                 let mut option = |key: &str| {
@@ -127,10 +134,9 @@ impl ClientSasl {
                 let credentials = Credentials { user: user?.to_owned(), password: password?.into() };
                 let token = entry.module.ends_with("ScramLoginModule")
                     && entry.option("tokenauth").is_some_and(|value| value.eq_ignore_ascii_case("true"));
-                Login::Password { credentials, token }
+                Login::Password { mechanism, credentials, token }
             }
-        };
-        Some(Self { mechanism, login })
+        }))
     }
 }
 
@@ -141,24 +147,72 @@ fn nonce() -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Refuses classes that have no twin here.
-fn classes(keys: &mut Keys<'_>, mechanism: Mechanism) {
-    let is_bearer = mechanism == Mechanism::OauthBearer;
-    let client = if is_bearer {
-        "oauthbearer.internals.OAuthBearerSaslClientCallbackHandler"
-    } else {
-        "authenticator.SaslClientCallbackHandler"
+/// `sasl.jaas.config`, read and as it was given.
+fn jaas<'a>(keys: &mut Keys<'a>) -> Option<(JaasEntry, &'a str)> {
+    let Some(text) = keys.text("sasl.jaas.config") else {
+        keys.refuse(
+            "sasl.jaas.config",
+            "null",
+            "Could not find a 'KafkaClient' entry in the JAAS configuration. System property 'java.security.auth.login.config' is not set",
+        );
+        return None;
     };
-    let login =
-        if is_bearer { "oauthbearer.internals.OAuthBearerRefreshingLogin" } else { "authenticator.DefaultLogin" };
-    for (key, twin) in [("sasl.client.callback.handler.class", client), ("sasl.login.class", login)] {
-        if let Some(class) = keys.text(key).filter(|class| class.strip_prefix(PACKAGE) != Some(twin)) {
-            keys.refuse(key, class, "Java classes cannot be loaded, and this one has no native twin");
+    match JaasEntry::parse(text) {
+        Ok(entry) => Some((entry, text)),
+        Err(why) => {
+            keys.refuse("sasl.jaas.config", text, &why);
+            None
         }
     }
+}
+
+/// GSSAPI in a build that does not have it. What belongs to it is looked at nevertheless, as in one that has.
+#[cfg(not(feature = "gssapi"))]
+fn gssapi(keys: &mut Keys<'_>) -> Option<ClientSasl> {
+    keys.text("sasl.kerberos.service.name");
+    let why = "this build does not speak Kerberos, which needs a library of the system; build it with the cargo feature `gssapi`";
+    keys.refuse("sasl.mechanism", "GSSAPI", why);
+    None
+}
+
+/// Reads who somebody is to Kerberos.
+#[cfg(feature = "gssapi")]
+fn gssapi(keys: &mut Keys<'_>) -> Option<ClientSasl> {
+    client_classes(keys, "authenticator.SaslClientCallbackHandler", "kerberos.KerberosLogin");
+    login_handler(keys, Some("kerberos.KerberosClientCallbackHandler"));
+    let service = keys.text("sasl.kerberos.service.name");
+    let (entry, text) = jaas(keys)?;
+    if entry.module != kerberos::MODULE {
+        let why = format!("login module {} is not one for GSSAPI; {} is", entry.module, kerberos::MODULE);
+        keys.refuse("sasl.jaas.config", text, &why);
+        return None;
+    }
+    match kerberos::Settings::read(&entry, service) {
+        Ok(settings) => Some(ClientSasl(Login::Kerberos(kerberos::KerberosLogin::shared(settings)))),
+        Err((key, why)) => {
+            keys.refuse(key, service.unwrap_or("null"), &why);
+            None
+        }
+    }
+}
+
+const NO_TWIN: &str = "Java classes cannot be loaded, and this one has no native twin";
+
+/// Refuses classes other than Kafka's own for the mechanism, which have twins here.
+fn client_classes(keys: &mut Keys<'_>, client: &str, login: &str) {
+    for (key, twin) in [("sasl.client.callback.handler.class", client), ("sasl.login.class", login)] {
+        if let Some(class) = keys.text(key).filter(|class| class.strip_prefix(PACKAGE) != Some(twin)) {
+            keys.refuse(key, class, NO_TWIN);
+        }
+    }
+}
+
+/// As [`client_classes`], for the handler of logins.
+fn login_handler(keys: &mut Keys<'_>, twin: Option<&str>) {
     let handler = "sasl.login.callback.handler.class";
-    if let Some(class) = keys.text(handler).filter(|_| !is_bearer) {
-        keys.refuse(handler, class, "Java classes cannot be loaded, and this one has no native twin");
+    let is_twin = |class: &str| twin.is_some_and(|twin| class.strip_prefix(PACKAGE) == Some(twin));
+    if let Some(class) = keys.text(handler).filter(|class| !is_twin(class)) {
+        keys.refuse(handler, class, NO_TWIN);
     }
 }
 
@@ -195,7 +249,7 @@ fn bearer(keys: &mut Keys<'_>, entry: JaasEntry) -> Option<Arc<Tokens>> {
                 (issued(keys, &entry)?, extensions)
             }
             _ => {
-                keys.refuse(handler, class, "Java classes cannot be loaded, and this one has no native twin");
+                keys.refuse(handler, class, NO_TWIN);
                 return None;
             }
         },

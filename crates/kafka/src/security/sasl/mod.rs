@@ -5,6 +5,8 @@
 //! travel is the business of [`crate::net`] on our side and of the broker's server on the other. Counterparts of Java's `SaslClient` and `SaslServer`
 //! implementations.
 
+#[cfg(feature = "gssapi")]
+pub mod gssapi;
 pub mod oauthbearer;
 mod plain;
 pub mod scram;
@@ -20,7 +22,7 @@ use scram::{ScramClient, ScramHash};
 /// Longest message of an exchange that is taken: Java's `sasl.server.max.receive.size`.
 pub const MAX_MESSAGE: usize = 512 << 10;
 
-/// `sasl.mechanism`.
+/// `sasl.mechanism`, of those that have both sides here; of GSSAPI there is a client only, and not in every build.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Mechanism {
     /// RFC 4616: name and password as they are.
@@ -97,6 +99,9 @@ pub enum ClientExchange {
     Scram(ScramClient),
     /// OAUTHBEARER.
     OauthBearer(BearerClient),
+    /// GSSAPI.
+    #[cfg(feature = "gssapi")]
+    Gssapi(gssapi::GssapiClient),
 }
 
 impl ClientExchange {
@@ -124,6 +129,8 @@ impl ClientExchange {
             Self::Plain(exchange) => exchange.respond(challenge),
             Self::Scram(exchange) => exchange.respond(challenge),
             Self::OauthBearer(exchange) => exchange.respond(challenge),
+            #[cfg(feature = "gssapi")]
+            Self::Gssapi(exchange) => exchange.respond(challenge),
         }
     }
 
@@ -133,6 +140,8 @@ impl ClientExchange {
             Self::Plain(exchange) => exchange.is_complete(),
             Self::Scram(exchange) => exchange.is_complete(),
             Self::OauthBearer(exchange) => exchange.is_complete(),
+            #[cfg(feature = "gssapi")]
+            Self::Gssapi(exchange) => exchange.is_complete(),
         }
     }
 }
