@@ -319,9 +319,12 @@ impl Broker {
     /// Does what time asks for. To be called when [`Self::next_deadline`] has come; earlier does no harm.
     pub fn tick(&mut self, now: Now, replies: &mut Vec<Reply>) {
         self.now = now;
-        let mut effects = Effects::default();
-        self.groups.expire(now.elapsed, now.unix_ms, &mut effects);
-        self.apply(effects, replies);
+        for group in self.groups.due(now.elapsed) {
+            let mut effects = Effects::default();
+            self.groups.expire(&group, now.elapsed, now.unix_ms, &mut effects);
+            // What cannot be written has been taken back and is tried again.
+            let _ = self.apply(effects, replies);
+        }
         while let Some(ticket) = self.fetches.next_due(now.elapsed) {
             self.complete_fetch(ticket, replies);
         }
@@ -467,15 +470,16 @@ impl Broker {
         }
     }
 
-    /// Puts the effects of a group's change to work.
-    fn apply(&mut self, effects: Effects, replies: &mut Vec<Reply>) {
-        if let Err(error) = self.journal.append(&effects.entries) {
-            // The group goes on in memory; only its generation would start lower after a restart.
-            tracing::warn!("cannot write group changes to the journal: {error}");
+    /// Puts the effects of a group's change to work. If it cannot be written, it is taken back; the error is what the client is told.
+    fn apply(&mut self, mut effects: Effects, replies: &mut Vec<Reply>) -> Result<(), ResponseError> {
+        let written = self.record_as_coordinator(&effects.entries);
+        if let Err(error) = written {
+            self.groups.take_back(self.now.elapsed, self.now.unix_ms, error, &mut effects);
         }
         for (ticket, response) in effects.answers {
             self.answer(ticket, response, replies);
         }
+        written
     }
 
     fn handle(&mut self, ticket: Ticket, request: Request, replies: &mut Vec<Reply>) -> Outcome {
@@ -582,6 +586,12 @@ impl Broker {
         })
     }
 
+    /// Writes a change of a group or transaction to the journal; the error is what Kafka's coordinators answer when their log cannot be
+    /// written. Clients take it for "ask again".
+    fn record_as_coordinator(&mut self, entries: &[Entry]) -> Result<(), ResponseError> {
+        self.record(entries).map_err(|_| ResponseError::NotCoordinator)
+    }
+
     /// Makes the journal survive the loss of power; an error is what the client is told.
     fn sync_journal(&mut self) -> Result<(), ResponseError> {
         self.journal.sync().map_err(|error| {
@@ -594,9 +604,10 @@ impl Broker {
     fn fresh_producer_id(&mut self) -> Result<i64, ResponseError> {
         if self.next_producer_id >= self.reserved_producer_ids {
             let next = self.next_producer_id + PRODUCER_ID_BLOCK;
-            self.record(&[Entry::ProducerIds { next }])?;
-            // An id that is given out twice makes records of one producer look like repeats of the other's; rare enough to wait for.
-            self.sync_journal()?;
+            // An id that is given out twice makes records of one producer look like repeats of the other's; syncs are rare enough to wait for.
+            let kept = self.record(&[Entry::ProducerIds { next }]).and_then(|()| self.sync_journal());
+            // What Kafka's brokers answer while they have no ids to give.
+            kept.map_err(|_| ResponseError::CoordinatorLoadInProgress)?;
             self.reserved_producer_ids = next;
         }
         let id = self.next_producer_id;

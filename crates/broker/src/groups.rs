@@ -5,11 +5,12 @@
 //! [`Ticket`] with the member and answered later. Members of a stable generation are kept, so that a restart of the broker goes by unnoticed;
 //! a rebalance that was under way is forgotten, and its members are told to join again.
 //! Counterpart of Apache Kafka's `GroupCoordinator`. Read on in `member` (the classic protocol's joining and leaving), `consumer` (the newer
-//! protocol of KIP-848) and `offsets`, which groups of both have. An empty group becomes one of the protocol in which a member joins next.
+//! protocol of KIP-848), `offsets`, which groups of both have, and `undo`, which takes changes back that cannot be written. An empty group becomes one of the protocol in which a member joins next.
 
 mod consumer;
 mod member;
 mod offsets;
+mod undo;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -26,6 +27,7 @@ use crate::topic_config::Overrides;
 pub(crate) use consumer::{Beat, ConsumerGroup, ConsumerMember, TopicDirectory};
 pub(crate) use member::JoinerInfo;
 pub(crate) use offsets::{Committer, MAX_OFFSET_METADATA};
+use undo::Before;
 
 /// A member whose join has been answered with nothing but its id, or who waits for a join, is given up after this time.
 const NEW_MEMBER_TIMEOUT: Duration = Duration::from_secs(5 * 60);
@@ -63,6 +65,8 @@ pub(crate) struct Effects {
     pub(crate) answers: Vec<(Ticket, ResponseKind)>,
     /// Changes worth remembering.
     pub(crate) entries: Vec<Entry>,
+    /// What the changes replace, in their order.
+    before: Vec<Before>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -119,7 +123,7 @@ impl Member {
 }
 
 /// A group.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Group {
     pub(crate) state: State,
     pub(crate) generation: i32,
@@ -137,6 +141,8 @@ pub(crate) struct Group {
     gathering_until: Option<Duration>,
     /// When members that have not asked for their assignment are given up.
     sync_ends: Option<Duration>,
+    /// A change could not be written: when it is tried again. Nothing else happens of itself until then.
+    retry_at: Option<Duration>,
     pub(crate) offsets: BTreeMap<(String, i32), CommittedOffset>,
     /// Set when the group is one of the consumer protocol: then its members are there, and the classic fields are empty.
     pub(crate) consumer: Option<ConsumerGroup>,
@@ -161,6 +167,7 @@ impl Group {
             rebalance_ends: None,
             gathering_until: None,
             sync_ends: None,
+            retry_at: None,
             offsets: BTreeMap::new(),
             consumer: None,
             pending_offsets: BTreeMap::new(),
@@ -189,6 +196,9 @@ impl Group {
     }
 
     fn deadline(&self) -> Option<Duration> {
+        if self.retry_at.is_some() {
+            return self.retry_at;
+        }
         let members = self.members.values().filter(|member| !member.is_waiting()).map(|member| member.expires);
         let pending = self.pending.values().copied();
         let consumers = self.consumer.as_ref().and_then(ConsumerGroup::deadline);
@@ -427,18 +437,21 @@ impl Groups {
         self.reschedule();
     }
 
-    /// Does what time asks for: members and ids lapse, rebalances end.
-    pub(crate) fn expire(&mut self, now: Duration, now_ms: i64, effects: &mut Effects) {
-        let due: Vec<String> = self
-            .groups
-            .iter()
-            .filter(|(_, group)| group.deadline().is_some_and(|deadline| deadline <= now))
-            .map(|(name, _)| name.clone())
-            .collect();
-        for name in due {
-            self.expire_group(&name, now, now_ms, effects);
-            self.expire_consumers(&name, now, now_ms, effects);
+    /// Groups for which [`Self::expire`] has something to do.
+    pub(crate) fn due(&mut self, now: Duration) -> Vec<String> {
+        if self.deadline.is_none_or(|deadline| deadline > now) {
+            return Vec::new();
         }
+        // Heartbeats put deadlines off without a word.
+        self.reschedule();
+        let due = self.groups.iter().filter(|(_, group)| group.deadline().is_some_and(|deadline| deadline <= now));
+        due.map(|(name, _)| name.clone()).collect()
+    }
+
+    /// Does what time asks for: members and ids lapse, rebalances end.
+    pub(crate) fn expire(&mut self, name: &str, now: Duration, now_ms: i64, effects: &mut Effects) {
+        self.expire_group(name, now, now_ms, effects);
+        self.expire_consumers(name, now, now_ms, effects);
         self.reschedule();
     }
 }

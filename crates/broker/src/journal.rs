@@ -1,7 +1,7 @@
 //! What the broker must remember besides records: topics, configs, group offsets, producer ids, transactions.
 //!
-//! One file of framed entries, each with its length and checksum, written before the change is answered. At start the entries are played
-//! again; a torn tail is cut. When the file has grown to several times what it says, it is replaced by a fresh one. What an entry means is
+//! One file of frames, each with its length and checksum, written before the change is answered; what belongs together is in one frame, so that
+//! it is there as a whole or not at all. At start the entries are played again; a torn tail is cut. When the file has grown to several times what it says, it is replaced by a fresh one. What an entry means is
 //! the business of those who write it; the order of entries is the order of changes.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,7 +16,7 @@ use crate::store::{Store, StoreFile};
 
 const PATH: &str = "journal";
 const FRESH_PATH: &str = "journal.new";
-/// Length and checksum before each entry.
+/// Length and checksum before each frame's entries.
 const FRAME: usize = 8;
 /// A journal smaller than this is never replaced.
 const SMALL: u64 = 1024 * 1024;
@@ -582,10 +582,9 @@ impl Journal {
         let mut rest = &bytes[..];
         while let Some((content, after)) = next_frame(rest) {
             let mut reader = Reader::new(content);
-            match Entry::read(&mut reader) {
-                Ok(entry) if reader.is_empty() => play(entry),
+            while !reader.is_empty() {
                 // Its checksum is right, so it is what was written.
-                _ => {
+                let Ok(entry) = Entry::read(&mut reader) else {
                     let position = file.len() - rest.len() as u64;
                     return Err(io::Error::new(
                         io::ErrorKind::InvalidData,
@@ -593,7 +592,8 @@ impl Journal {
                             "the file `{PATH}` has an unknown entry at byte {position}; it was written by a newer version, use that one"
                         ),
                     ));
-                }
+                };
+                play(entry);
             }
             rest = after;
         }
@@ -619,13 +619,14 @@ impl Journal {
         Ok(Self { fresh_len: file.len(), unsynced: !file.is_empty(), file })
     }
 
-    /// Writes entries: all of them, or none.
+    /// Writes entries: all of them or none, also if the process dies meanwhile.
     pub(crate) fn append(&mut self, entries: &[Entry]) -> io::Result<()> {
         if entries.is_empty() {
             return Ok(());
         }
-        let bytes = frame(entries);
-        self.file.append(&[&bytes])?;
+        let mut out = Writer::default();
+        frame(entries, &mut out);
+        self.file.append(&[&out.bytes])?;
         self.unsynced = true;
         Ok(())
     }
@@ -648,7 +649,9 @@ impl Journal {
     pub(crate) fn replace(&mut self, store: &dyn Store, entries: &[Entry]) -> io::Result<()> {
         store.remove(FRESH_PATH)?;
         let mut fresh = store.open(FRESH_PATH)?;
-        fresh.append(&[&frame(entries)])?;
+        let mut out = Writer::default();
+        entries.iter().for_each(|entry| frame(std::slice::from_ref(entry), &mut out));
+        fresh.append(&[&out.bytes])?;
         fresh.sync()?;
         store.rename(FRESH_PATH, PATH)?;
         self.file = store.open(PATH)?;
@@ -658,19 +661,15 @@ impl Journal {
     }
 }
 
-fn frame(entries: &[Entry]) -> Vec<u8> {
-    let mut out = Writer::default();
-    for entry in entries {
-        let start = out.bytes.len();
-        out.bytes.extend_from_slice(&[0; FRAME]);
-        entry.write(&mut out);
-        let content = start + FRAME;
-        let len = (out.bytes.len() - content) as u32;
-        let crc = crc32c::crc32c(&out.bytes[content..]);
-        out.bytes[start..start + 4].copy_from_slice(&len.to_be_bytes());
-        out.bytes[start + 4..content].copy_from_slice(&crc.to_be_bytes());
-    }
-    out.bytes
+fn frame(entries: &[Entry], out: &mut Writer) {
+    let start = out.bytes.len();
+    out.bytes.extend_from_slice(&[0; FRAME]);
+    entries.iter().for_each(|entry| entry.write(out));
+    let content = start + FRAME;
+    let len = (out.bytes.len() - content) as u32;
+    let crc = crc32c::crc32c(&out.bytes[content..]);
+    out.bytes[start..start + 4].copy_from_slice(&len.to_be_bytes());
+    out.bytes[start + 4..content].copy_from_slice(&crc.to_be_bytes());
 }
 
 /// The content of the frame that begins `bytes`, if a whole and sound one does.
@@ -795,16 +794,25 @@ mod tests {
         let mut journal = Journal::open(&store, |_| panic!("it is empty")).unwrap();
         let entries = entries();
         let mut ends = vec![0];
-        for entry in &entries {
-            journal.append(std::slice::from_ref(entry)).unwrap();
+        // What is written at once is there as a whole or not at all.
+        let mut counts = vec![0];
+        let mut rest = &entries[..];
+        for size in [1, 2, 1, 3].into_iter().cycle() {
+            let (together, others) = rest.split_at(size.min(rest.len()));
+            journal.append(together).unwrap();
             ends.push(journal.file.len());
+            counts.push(entries.len() - others.len());
+            rest = others;
+            if rest.is_empty() {
+                break;
+            }
         }
         assert_eq!(played(&store), entries);
         for cut in 0..journal.file.len() {
             let copy = store.duplicate();
             copy.cut(PATH, cut);
             let whole = ends.iter().filter(|end| **end <= cut).count() - 1;
-            assert_eq!(played(&copy), entries[..whole], "cut at {cut}");
+            assert_eq!(played(&copy), entries[..counts[whole]], "cut at {cut}");
             assert_eq!(copy.files().first().map_or(0, |file| file.1), ends[whole], "cut at {cut}");
         }
     }
@@ -813,7 +821,7 @@ mod tests {
     fn damage_in_the_middle_is_not_taken_for_a_crash() {
         let store = MemoryStore::new();
         let mut journal = Journal::open(&store, |_| {}).unwrap();
-        journal.append(&entries()).unwrap();
+        entries().iter().for_each(|entry| journal.append(std::slice::from_ref(entry)).unwrap());
         let len = usize::try_from(journal.file.len()).unwrap();
         let sound = journal.file.read(0, len).unwrap();
         for at in (0..len / 2).step_by(7) {

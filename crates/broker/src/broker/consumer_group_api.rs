@@ -45,11 +45,15 @@ impl Broker {
         let beat = Beat { now, now_ms, version, client_id, client_host, fresh_id };
         let mut effects = Effects::default();
         let result = self.groups.consumer_heartbeat(&beat, request, &self.topics, &mut effects);
-        self.apply(effects, replies);
+        let result = result.map_err(|(error, reason)| (error, Some(reason.into())));
+        let result = result.and_then(|response| match self.apply(effects, replies) {
+            Ok(()) => Ok(response),
+            Err(error) => Err((error, None)),
+        });
         let response = result.unwrap_or_else(|(error, reason)| {
             ConsumerGroupHeartbeatResponse::default()
                 .with_error_code(code(error))
-                .with_error_message(Some(reason.into()))
+                .with_error_message(reason)
                 .with_member_id(None)
                 .with_assignment(None)
         });

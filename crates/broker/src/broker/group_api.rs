@@ -57,7 +57,8 @@ impl Broker {
         let info = JoinerInfo { ticket, version, client_id, client_host, fresh_id };
         let mut effects = Effects::default();
         self.groups.join(self.now.elapsed, self.now.unix_ms, info, request, &mut effects);
-        self.apply(effects, replies);
+        // An error is among the answers.
+        let _ = self.apply(effects, replies);
         Outcome::Wait
     }
 
@@ -69,7 +70,8 @@ impl Broker {
     ) -> Outcome {
         let mut effects = Effects::default();
         self.groups.sync(self.now.elapsed, ticket, request, &mut effects);
-        self.apply(effects, replies);
+        // An error is among the answers.
+        let _ = self.apply(effects, replies);
         Outcome::Wait
     }
 
@@ -86,7 +88,8 @@ impl Broker {
     ) -> Outcome {
         let mut effects = Effects::default();
         let response = self.groups.leave(self.now.elapsed, self.now.unix_ms, version, request, &mut effects);
-        self.apply(effects, replies);
+        // The member is gone in any case; a generation that could not be ended is ended later.
+        let _ = self.apply(effects, replies);
         Outcome::Answer(ResponseKind::LeaveGroup(response))
     }
 
@@ -122,8 +125,7 @@ impl Broker {
             .iter()
             .map(|offset| Entry::OffsetCommitted { group: group.clone(), offset: offset.clone() })
             .collect();
-        // What Kafka's coordinator answers when its log cannot be written: clients try again.
-        let written = self.record(&entries).map_err(|_| ResponseError::NotCoordinator);
+        let written = self.record_as_coordinator(&entries);
         if written.is_ok() && !accepted.is_empty() {
             self.groups.commit(self.now.unix_ms, &group, accepted);
         }
@@ -276,7 +278,7 @@ impl Broker {
                 OffsetDeleteResponseTopic::default().with_name(topic.name).with_partitions(partitions)
             })
             .collect();
-        if let Err(error) = self.record(&entries) {
+        if let Err(error) = self.record_as_coordinator(&entries) {
             return OffsetDeleteResponse::default().with_error_code(code(error));
         }
         entries.into_iter().for_each(|entry| self.groups.play(entry));
@@ -336,7 +338,8 @@ impl Broker {
         let mut results = Vec::new();
         for id in request.groups_names {
             let entry = Entry::GroupRemoved { group: id.to_string() };
-            let result = self.groups.check_delete(&id).and_then(|()| self.record(std::slice::from_ref(&entry)));
+            let result =
+                self.groups.check_delete(&id).and_then(|()| self.record_as_coordinator(std::slice::from_ref(&entry)));
             if result.is_ok() {
                 self.groups.play(entry);
             }

@@ -162,7 +162,12 @@ impl Broker {
             adds = membership.map_err(refused_transaction)? == Membership::ToBeAdded;
         }
         if adds {
-            self.add_written(transactional_id.unwrap_or_default(), &header, &name, data.index).map_err(plain)?;
+            let added = self.add_written(transactional_id.unwrap_or_default(), &header, &name, data.index);
+            added.map_err(|error| match error {
+                // Of what a coordinator answers, producers ask again for this.
+                ResponseError::NotCoordinator => plain(ResponseError::NotEnoughReplicas),
+                error => plain(error),
+            })?;
         }
         let topic = self.topics.by_id_mut(topic_id).ok_or_else(|| plain(ResponseError::UnknownTopicOrPartition))?;
         let (log, config) = topic.log(data.index).ok_or_else(|| plain(ResponseError::UnknownTopicOrPartition))?;

@@ -466,10 +466,9 @@ impl Broker {
         let mut entries = Vec::new();
         self.groups.forget_topic(&name, &mut entries);
         let refused = |error| (error, "The broker cannot write to its data folder.".to_owned());
+        entries.push(Entry::TopicDeleted { id });
         self.record(&entries).map_err(refused)?;
         entries.into_iter().for_each(|entry| self.groups.play(entry));
-        let entry = Entry::TopicDeleted { id };
-        self.record(std::slice::from_ref(&entry)).map_err(refused)?;
         let removed = self.topics.remove(id);
         // Were the files gone and the entry lost with the machine, the topic would come back empty and count from zero. Files that stay now
         // are removed at the next start.

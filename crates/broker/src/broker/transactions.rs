@@ -326,7 +326,7 @@ impl Broker {
 
     /// Writes a transaction's state down, then takes it.
     fn save(&mut self, id: &str, transaction: Transaction) -> Result<&Transaction, ResponseError> {
-        self.record(&[transaction.entry(id)])?;
+        self.record_as_coordinator(&[transaction.entry(id)])?;
         let slot = self.transactions.by_id.entry(id.to_owned());
         Ok(slot.insert_entry(transaction).into_mut())
     }
@@ -442,7 +442,7 @@ impl Broker {
         } else {
             let offsets = accepted.clone();
             let entry = Entry::PendingOffsets { group: group.clone(), producer_id, offsets };
-            self.record(&[entry]).map_err(|_| ResponseError::NotCoordinator)
+            self.record_as_coordinator(&[entry])
         };
         if written.is_ok() && !accepted.is_empty() {
             self.groups.add_pending_offsets(self.now.unix_ms, &group, producer_id, accepted);

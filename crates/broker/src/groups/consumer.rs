@@ -170,7 +170,7 @@ impl ConsumerMember {
 }
 
 /// What makes a group one of the consumer protocol.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(crate) struct ConsumerGroup {
     pub(crate) epoch: i32,
     /// The epoch that the members' targets are of.

@@ -175,6 +175,9 @@ impl Groups {
             State::PreparingRebalance => Err(ResponseError::RebalanceInProgress),
             State::CompletingRebalance => {
                 let is_leader = group.leader.as_deref() == Some(member_id.as_str());
+                if is_leader {
+                    effects.keep_unassigned(&request.group_id, group, ticket);
+                }
                 let member = group.members.get_mut(&member_id).ok_or(ResponseError::UnknownMemberId)?;
                 if let Some(old) = member.syncing.replace(ticket) {
                     effects.answers.push((old, sync_error(ResponseError::RebalanceInProgress)));
@@ -277,6 +280,7 @@ impl Groups {
             return;
         };
         let mut context = Context { name, now, now_ms, limits: &limits, effects };
+        let tries_again = group.retry_at.take().is_some();
         let lapsed = group.pending.len();
         group.pending.retain(|_, lapses| *lapses > now);
         let dead: Vec<String> = group
@@ -300,19 +304,19 @@ impl Groups {
         }
         if group.rebalance_ends.is_some_and(|ends| ends <= now) {
             group.end_rebalance(&mut context);
-        } else if lapsed != group.pending.len() {
+        } else if tries_again || lapsed != group.pending.len() {
             group.end_rebalance_if_complete(&mut context);
         }
     }
 }
 
 /// What every change of a group needs to know.
-struct Context<'a> {
-    name: &'a str,
-    now: Duration,
-    now_ms: i64,
-    limits: &'a super::Limits,
-    effects: &'a mut Effects,
+pub(super) struct Context<'a> {
+    pub(super) name: &'a str,
+    pub(super) now: Duration,
+    pub(super) now_ms: i64,
+    pub(super) limits: &'a super::Limits,
+    pub(super) effects: &'a mut Effects,
 }
 
 struct Joiner {
@@ -443,6 +447,9 @@ impl Group {
         id: String,
         joiner: Joiner,
     ) -> Result<(), ResponseError> {
+        if self.members.contains_key(old_id) {
+            context.effects.keep_replaced(context.name, self, joiner.ticket);
+        }
         let Some(mut member) = self.members.remove(old_id) else {
             return self.add(context, id, joiner);
         };
@@ -519,7 +526,7 @@ impl Group {
                 }
             }
             State::CompletingRebalance | State::Stable => {
-                self.cancel_syncs(context);
+                self.cancel_syncs(context, ResponseError::RebalanceInProgress);
                 self.state = State::PreparingRebalance;
                 self.rebalance_ends = Some(context.now + longest);
             }
@@ -527,8 +534,8 @@ impl Group {
         self.end_rebalance_if_complete(context);
     }
 
-    /// Those who wait for an assignment that will not come are told to join again.
-    fn cancel_syncs(&mut self, context: &mut Context<'_>) {
+    /// Those who wait for an assignment that will not come join again.
+    fn cancel_syncs(&mut self, context: &mut Context<'_>, error: ResponseError) {
         self.sync_ends = None;
         for member in self.members.values_mut() {
             if self.state == State::CompletingRebalance {
@@ -536,9 +543,16 @@ impl Group {
             }
             if let Some(ticket) = member.syncing.take() {
                 member.expires = context.now + member.session_timeout;
-                context.effects.answers.push((ticket, sync_error(ResponseError::RebalanceInProgress)));
+                context.effects.answers.push((ticket, sync_error(error)));
             }
         }
+    }
+
+    /// The assignments that its leader brought with the request `ticket` cannot be kept: all have to join again.
+    pub(super) fn refuse_assignments(&mut self, context: &mut Context<'_>, ticket: Ticket, error: ResponseError) {
+        context.effects.answers.push((ticket, sync_error(error)));
+        self.cancel_syncs(context, error);
+        self.rebalance(context);
     }
 
     fn end_rebalance_if_complete(&mut self, context: &mut Context<'_>) {
@@ -557,6 +571,7 @@ impl Group {
             self.rebalance_ends = None;
             return;
         }
+        context.effects.keep(context.name, self);
         self.gathering_until = None;
         let missing: Vec<String> = self
             .members
@@ -762,7 +777,7 @@ impl Group {
     }
 }
 
-fn join_error(error: ResponseError, member_id: &str) -> ResponseKind {
+pub(super) fn join_error(error: ResponseError, member_id: &str) -> ResponseKind {
     ResponseKind::JoinGroup(
         JoinGroupResponse::default()
             .with_error_code(code(error))

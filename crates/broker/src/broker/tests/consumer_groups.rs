@@ -44,6 +44,11 @@ impl Consumer {
             .with_topic_partitions(Some(owned.collect()))
     }
 
+    fn begin_anew(&mut self) {
+        self.epoch = 0;
+        self.owned.clear();
+    }
+
     fn send(&self, rig: &mut Rig, epoch: i32) -> ConsumerGroupHeartbeatResponse {
         match rig.ask(1, RequestKind::ConsumerGroupHeartbeat(self.request(epoch))) {
             ResponseKind::ConsumerGroupHeartbeat(response) => response,
@@ -234,4 +239,102 @@ fn offsets_are_forgotten_when_nobody_reads_their_topic() {
     rig.pass(Duration::from_secs(700));
     assert_eq!(committed(&mut rig, "alone"), Vec::<String>::new());
     assert_eq!(committed(&mut rig, "g"), Vec::<String>::new(), "nobody is left to read anything");
+}
+
+/// What the broker and the members know of one another after a restart: nobody is ahead of the group, everybody can go on.
+///
+/// A member that has missed an answer may be told to begin anew if `misses` says so.
+fn check_restart(store: &MemoryStore, consumers: &[Consumer], misses: bool, what: &str) {
+    let mut rig = Rig::over(store.duplicate(), BrokerConfig::default());
+    if let Some(group) = rig.broker.groups.get("g").and_then(|group| group.consumer.as_ref()) {
+        for (id, member) in &group.members {
+            assert!(member.epoch <= group.epoch, "{what}: {id} is at {} of {}", member.epoch, group.epoch);
+        }
+    }
+    let mut consumers: Vec<Consumer> = consumers.iter().filter(|consumer| consumer.epoch > 0).cloned().collect();
+    for consumer in &mut consumers {
+        let error = consumer.beat(&mut rig);
+        assert!(error == 0 || misses && [FENCED, UNKNOWN_MEMBER].contains(&error), "{what}: {error} for {consumer:?}");
+        if error != 0 {
+            consumer.begin_anew();
+        }
+    }
+    settle(&mut rig, &mut consumers);
+}
+
+/// Members that come, share and go, until something goes wrong; then each tries again.
+fn come_and_go(rig: &mut Rig, mut failed: impl FnMut(&mut Rig, &[Consumer], i16)) {
+    let mut consumers = vec![Consumer::new("a", &["t"]), Consumer::new("b", &["t"]), Consumer::new("c", &["t"])];
+    for round in 0..12 {
+        for index in 0..=round.min(2) {
+            loop {
+                let error = if (round, index) == (11, 0) {
+                    let response = consumers[0].send(rig, -1);
+                    consumers[0].epoch = if response.error_code == 0 { 0 } else { consumers[0].epoch };
+                    response.error_code
+                } else {
+                    consumers[index].beat(rig)
+                };
+                match error {
+                    0 => break,
+                    // It has left, and has missed the answer.
+                    UNKNOWN_MEMBER => break,
+                    FENCED => consumers[index].begin_anew(),
+                    _ => failed(rig, &consumers, error),
+                }
+            }
+        }
+    }
+    settle(rig, &mut consumers[1..]);
+    assert_eq!(counts(&consumers[1..]), [3, 3]);
+    check_restart(&rig.store, &consumers[1..], false, "at the end");
+}
+
+#[test]
+fn what_a_full_disk_does_not_take_has_not_happened() {
+    for room in (0..3_000).step_by(37) {
+        let mut rig = rig();
+        rig.store.limit_room(Some(room));
+        let mut failures = 0;
+        come_and_go(&mut rig, |rig, consumers, error| {
+            assert_eq!(error, 16, "NOT_COORDINATOR with room for {room} bytes");
+            check_restart(&rig.store, consumers, false, &format!("room for {room} bytes"));
+            failures += 1;
+            if failures == 3 {
+                rig.store.limit_room(None);
+            }
+        });
+        assert!(failures > 0 || room > 1_000, "{room} bytes are enough");
+    }
+}
+
+#[test]
+fn a_kill_in_the_middle_of_a_write_leaves_all_of_a_change_or_nothing() {
+    for changes in 0..16 {
+        for torn in (0..700).step_by(23) {
+            let mut rig = rig();
+            rig.store.die_after(changes, torn);
+            come_and_go(&mut rig, |rig, consumers, _| {
+                rig.store.revive();
+                check_restart(&rig.store, consumers, true, &format!("{torn} bytes of change {changes}"));
+                rig.kill();
+            });
+        }
+    }
+}
+
+#[test]
+fn a_silent_member_is_given_up_when_that_can_be_written_down() {
+    let mut rig = rig();
+    let mut consumers = vec![Consumer::new("a", &["t"]), Consumer::new("b", &["t"])];
+    settle(&mut rig, &mut consumers);
+    rig.store.limit_room(Some(0));
+    rig.pass(Duration::from_secs(50));
+    assert_eq!(described(&mut rig).1, 2);
+    rig.store.limit_room(None);
+    rig.pass(Duration::from_secs(1));
+    for _ in 0..2 {
+        assert_eq!(described(&mut rig), ("Empty".to_owned(), 0));
+        rig.kill();
+    }
 }

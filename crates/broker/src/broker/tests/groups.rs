@@ -251,3 +251,94 @@ fn a_restart_within_a_rebalance_lets_members_join_again() {
     let joined = other.join(&mut rig);
     assert!(join_answer(&mut rig, joined).unwrap().generation_id > generation + 1);
 }
+
+/// The disk is full for as long as `during` lasts.
+fn without_room<T>(rig: &mut Rig, during: impl FnOnce(&mut Rig) -> T) -> T {
+    rig.store.limit_room(Some(0));
+    let result = during(rig);
+    rig.store.limit_room(None);
+    result
+}
+
+const NOT_COORDINATOR: i16 = 16;
+
+#[test]
+fn a_place_that_cannot_be_written_down_stays_with_its_owner() {
+    let mut rig = Rig::new(BrokerConfig::default());
+    let mut member = Joiner { instance: Some("one"), ..Joiner::new(20) };
+    let joined = member.join(&mut rig);
+    member.id = join_answer(&mut rig, joined).unwrap().member_id.to_string();
+    let assigned = member.sync(&mut rig, 1, &[(&member.id.clone(), "all")]);
+    assert_eq!(sync_answer(&mut rig, assigned).unwrap().assignment, "all");
+
+    let mut twin = Joiner { instance: Some("one"), ..Joiner::new(21) };
+    let refused = without_room(&mut rig, |rig| twin.join(rig));
+    let answer = join_answer(&mut rig, refused).expect("it is refused at once");
+    assert_eq!((answer.error_code, answer.member_id.as_str()), (NOT_COORDINATOR, ""));
+    for _ in 0..2 {
+        assert_eq!(member.beat(&mut rig, 1), 0);
+        rig.kill();
+    }
+    let joined = twin.join(&mut rig);
+    twin.id = join_answer(&mut rig, joined).unwrap().member_id.to_string();
+    for _ in 0..2 {
+        assert_eq!(member.beat(&mut rig, 1), ResponseError::FencedInstanceId.code());
+        assert_eq!(twin.beat(&mut rig, 1), 0);
+        rig.kill();
+    }
+}
+
+#[test]
+fn assignments_that_cannot_be_written_down_are_refused_to_all() {
+    let mut rig = Rig::new(BrokerConfig::default());
+    let (mut leader, mut other, generation) = pair(&mut rig);
+    for (left, right) in [("1", "2"), ("3", "4")] {
+        let (first, second) = (leader.join(&mut rig), other.join(&mut rig));
+        let next = join_answer(&mut rig, first).unwrap().generation_id;
+        assert_eq!(join_answer(&mut rig, second).unwrap().generation_id, next);
+        let assignments = [(leader.id.as_str(), left), (other.id.as_str(), right)];
+        let waiting = other.sync(&mut rig, next, &[]);
+        if left == "1" {
+            let refused = without_room(&mut rig, |rig| leader.sync(rig, next, &assignments));
+            for sync in [refused, waiting] {
+                let answer = sync_answer(&mut rig, sync).expect("nobody waits for it");
+                assert_eq!((answer.error_code, answer.assignment.len()), (NOT_COORDINATOR, 0));
+            }
+            assert_eq!(other.beat(&mut rig, next), ResponseError::RebalanceInProgress.code());
+            // A restart now forgets the rebalance, not the group.
+            let after = Rig::over(rig.store.duplicate(), BrokerConfig::default());
+            assert!(after.broker.groups.get("g").is_some_and(|group| group.generation == next));
+        } else {
+            let assigned = leader.sync(&mut rig, next, &assignments);
+            assert_eq!(sync_answer(&mut rig, assigned).unwrap().assignment, left);
+            assert_eq!(sync_answer(&mut rig, waiting).unwrap().assignment, right);
+            assert_eq!(next, generation + 2);
+        }
+    }
+}
+
+#[test]
+fn a_rebalance_ends_when_its_generation_can_be_written_down() {
+    let mut rig = Rig::new(BrokerConfig::default());
+    let (mut leader, mut other, generation) = pair(&mut rig);
+    let (first, second) = without_room(&mut rig, |rig| {
+        let joins = (leader.join(rig), other.join(rig));
+        rig.pass(Duration::from_secs(30));
+        assert!(join_answer(rig, joins.0).is_none() && join_answer(rig, joins.1).is_none());
+        joins
+    });
+    rig.pass(Duration::from_secs(1));
+    for joined in [first, second] {
+        let answer = join_answer(&mut rig, joined).expect("it is tried again");
+        assert_eq!((answer.error_code, answer.generation_id), (0, generation + 1));
+    }
+    // All fall silent, and that cannot be written down for a while either.
+    without_room(&mut rig, |rig| rig.pass(Duration::from_secs(400)));
+    assert_eq!(leader.beat(&mut rig, generation + 1), ResponseError::UnknownMemberId.code());
+    rig.pass(Duration::from_secs(1));
+    for _ in 0..2 {
+        let group = rig.broker.groups.get("g").unwrap();
+        assert_eq!((group.state_name(), group.generation), ("Empty", generation + 2));
+        rig.kill();
+    }
+}

@@ -297,3 +297,26 @@ fn a_producer_that_has_used_up_its_epochs_goes_on_with_another_id() {
     let values: Vec<String> = rig.read_all("t", 0).into_iter().map(|(_, value)| value).collect();
     assert_eq!(values, ["last", "first"]);
 }
+
+#[test]
+fn what_cannot_be_written_down_of_a_transaction_is_asked_for_again() {
+    let mut rig = Rig::new(BrokerConfig::default());
+    rig.create_topic("t", 1, &[]);
+    let owner = init(&mut rig);
+    let not_coordinator = ResponseError::NotCoordinator.code();
+    rig.store.limit_room(Some(0));
+    assert_eq!(add_partition(&mut rig, owner, "t"), not_coordinator);
+    assert_eq!(end(&mut rig, owner, false), ResponseError::InvalidTxnState.code(), "it was not begun");
+    // Records that add their partition themselves are sent again for this.
+    assert_eq!(write_at_once(&mut rig, owner, "early"), ResponseError::NotEnoughReplicas.code());
+    rig.store.limit_room(None);
+    assert_eq!(add_partition(&mut rig, owner, "t"), 0);
+    assert_eq!(write(&mut rig, owner, 0, "kept"), 0);
+    rig.store.limit_room(Some(0));
+    assert_eq!(end(&mut rig, owner, true), not_coordinator);
+    rig.kill();
+    assert_eq!(committed_view(&mut rig), (0, vec![]));
+    rig.store.limit_room(None);
+    assert_eq!(end(&mut rig, owner, true), 0);
+    assert_eq!(committed_view(&mut rig), (2, vec![]));
+}

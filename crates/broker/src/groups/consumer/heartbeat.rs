@@ -75,6 +75,9 @@ impl Groups {
             (self.consumer_session_timeout(&name), self.consumer_heartbeat_interval(&name));
         let max_size = self.limits.max_size;
         let joins = request.member_epoch == JOINING;
+        if self.groups.get(&name).is_none_or(|group| group.consumer.is_none()) {
+            self.keep(&name, effects);
+        }
         let group = self.consumer_group(beat, &name, joins)?;
         let mut id = request.member_id.to_string();
         if group.members.len() >= max_size && !group.members.contains_key(&id) {
@@ -102,6 +105,13 @@ impl Groups {
             })?;
         }
         // From here on nothing is refused.
+        let subscribes = member.topics != before.member.topics || member.regex != before.member.regex;
+        let looks = subscribes || before.is_new || group.seen_changes != Some(topics.changes());
+        let is_alone = !looks && group.epoch <= group.target_epoch;
+        if !is_alone {
+            self.keep(&name, effects);
+        }
+        let (_, group) = self.known_consumer_group(&name)?;
         if let Some(old_id) = &before.replaces {
             group.forget(old_id);
             effects.entries.push(Entry::ConsumerMemberRemoved { group: name.clone(), member: old_id.clone() });
@@ -109,10 +119,9 @@ impl Groups {
         if let Some(instance) = &member.instance_id {
             group.static_members.insert(instance.clone(), id.clone());
         }
-        let subscribes = member.topics != before.member.topics || member.regex != before.member.regex;
         group.members.insert(id.clone(), member);
         let epochs = (group.epoch, group.target_epoch);
-        if subscribes || before.is_new || group.seen_changes != Some(topics.changes()) {
+        if looks {
             let changed = group.look_at_topics(topics);
             if subscribes || changed {
                 group.epoch += 1;
@@ -150,6 +159,9 @@ impl Groups {
         let epochs_changed = epochs != (group.epoch, group.target_epoch);
         if before.is_new || !member.is_same(&before.member) {
             effects.entries.push(member.entry(&name, &id));
+        }
+        if is_alone {
+            effects.keep_member(&name, &id, before.member);
         }
         group.members.insert(id, member);
         if let (true, Some(found)) = (epochs_changed || before.is_new, self.groups.get_mut(&name)) {
@@ -201,7 +213,9 @@ impl Groups {
         } else if !group.members.contains_key(&id) {
             return Err(unknown_member(&name, &id));
         }
+        self.keep(&name, effects);
         if request.member_epoch == GONE_FOR_NOW {
+            let (_, group) = self.known_consumer_group(&name)?;
             if let Some(member) = group.members.get_mut(&id) {
                 member.epoch = GONE_FOR_NOW;
                 member.revoking = Held::new();
@@ -257,6 +271,9 @@ impl Groups {
             .filter(|(_, member)| member.expires <= now || member.revocation_ends.is_some_and(|ends| ends <= now))
             .map(|(id, _)| id.clone())
             .collect();
+        if !due.is_empty() {
+            self.keep(name, effects);
+        }
         for id in due {
             tracing::info!(group = name, member = %id, "member is removed: it did not beat, or did not give up its partitions, in time");
             self.remove_consumer(name, &id, now_ms, effects);
