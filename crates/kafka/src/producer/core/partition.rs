@@ -135,29 +135,33 @@ impl Partition {
 
 /// Memory of batches that arrived, for the next ones: a large allocation costs more than what is written into it.
 #[derive(Debug, Default)]
-pub(super) struct Spare(Vec<Vec<u8>>);
+pub(super) struct Spare {
+    buffers: Vec<Vec<u8>>,
+    bytes: usize,
+}
 
 impl Spare {
-    /// As many as are under way to a few partitions.
-    const MOST: usize = 8;
-
+    /// The memory that was used last, which is the nearest to the processor.
     pub(super) fn take(&mut self) -> Option<Vec<u8>> {
-        self.0.pop()
+        let buffer = self.buffers.pop()?;
+        self.bytes -= buffer.capacity();
+        Some(buffer)
     }
 
-    /// Keeps the memory of a batch if it is worth it and nobody else holds it.
-    pub(super) fn keep(&mut self, batch: EncodedBatch) {
-        if self.0.len() < Self::MOST
-            && let Some(buffer) = batch.into_buffer()
-            && (LEAST_SPARE..=MAX_FIRST_ALLOCATION).contains(&buffer.capacity())
-        {
-            self.0.push(buffer);
+    /// Keeps the memory of a batch if it is worth it, nobody else holds it, and there is `room` for it: `buffer.memory` is for what is spare too, as
+    /// in Java's `BufferPool`.
+    pub(super) fn keep(&mut self, batch: EncodedBatch, room: usize) {
+        let Some(buffer) = batch.into_buffer() else { return };
+        let bytes = buffer.capacity();
+        if (LEAST_SPARE..=MAX_FIRST_ALLOCATION).contains(&bytes) && self.bytes + bytes <= room {
+            self.bytes += bytes;
+            self.buffers.push(buffer);
         }
     }
 
     /// Gives all of it back, which a producer does that has nothing to send.
     pub(super) fn clear(&mut self) {
-        self.0 = Vec::new();
+        *self = Self::default();
     }
 }
 

@@ -185,7 +185,7 @@ impl ProducerCore {
                 partition.introduced = true;
                 let base = answer.map_or(-1, |answer| answer.base_offset);
                 let batch = deliver(packed, place, base, &mut self.buffered, &mut self.deliveries);
-                self.spare.keep(batch);
+                self.spare.keep(batch, self.settings.buffer_bytes.saturating_sub(self.buffered));
             }
             Verdict::Retry { .. } if partition.failures >= self.settings.retries => {
                 let error = error.unwrap_or(ResponseError::UnknownServerError);
