@@ -16,8 +16,10 @@ use std::fmt::Write as _;
 use std::fs;
 use std::io::{BufWriter, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::{Duration, Instant};
+
+use crate::build::{build_release, release_folder};
+use crate::table::{Table, columns};
 
 /// Command line.
 #[derive(clap::Args)]
@@ -59,17 +61,13 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let bed = Bed::new(&java, &kafka, folder.path(), args.n)?;
     let cases: Vec<&str> =
         if args.cases.is_empty() { CASES.to_vec() } else { args.cases.iter().map(String::as_str).collect() };
-    let mut results: BTreeMap<(String, String), BTreeMap<String, Vec<f64>>> = BTreeMap::new();
+    let (mut table, columns) = (Table::default(), columns(&args.workers));
     for round in 1..=args.rounds {
-        for (at, kind) in args.workers.iter().enumerate() {
-            let column = column(&args.workers, at);
+        for (at, (kind, column)) in args.workers.iter().zip(&columns).enumerate() {
             eprintln!("round {round}: {column}");
             let dir = folder.path().join(format!("{round}-{at}"));
             let mut worker = Worker::start(&bed, kind, &dir)?;
-            let mut note = |case: &str, what: &str, value: f64| {
-                let by_worker = results.entry((case.to_owned(), what.to_owned())).or_default();
-                by_worker.entry(column.clone()).or_default().push(value);
-            };
+            let mut note = |case: &str, what: &str, value: f64| table.note(case, what, column, value);
             note("start", "ready ms", worker.ready.as_secs_f64() * 1e3);
             std::thread::sleep(Duration::from_secs(3));
             note("start", "idle MB", worker.process().usage()?.resident as f64 / 1e6);
@@ -84,30 +82,13 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             worker.stop()?;
         }
     }
-    println!("{}", table(&results, args));
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    println!(
+        "{cores} cores, {} rounds, {} records; median (smallest–largest), ratio to the first column\n",
+        args.rounds, args.n
+    );
+    println!("{}", table.markdown(&columns));
     Ok(())
-}
-
-/// The name of a column: the second of the same kind is the control.
-pub(crate) fn column(workers: &[String], at: usize) -> String {
-    let before = workers[..at].iter().filter(|kind| **kind == workers[at]).count();
-    if before == 0 { workers[at].clone() } else { format!("{} again", workers[at]) }
-}
-
-/// Builds the program with what the benches need.
-pub(crate) fn build_release() -> Result<()> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let args =
-        ["build", "--release", "--locked", "--quiet", "--package", "kurier", "--bin", "kurier", "--features", "bench"];
-    let status = Command::new(cargo).args(args).current_dir(workspace_root()).status()?;
-    anyhow::ensure!(status.success(), "the release build failed");
-    Ok(())
-}
-
-/// Where the release build puts its programs.
-pub(crate) fn release_folder() -> PathBuf {
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace_root().join("target"), PathBuf::from);
-    target.join("release")
 }
 
 /// What all workers share: broker, input, output.
@@ -327,35 +308,4 @@ impl Worker {
         process.terminate();
         process.wait(Duration::from_secs(60)).map(drop)
     }
-}
-
-pub(crate) fn median(values: &[f64]) -> f64 {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)
-}
-
-/// The results as Markdown: medians, smallest and largest, and the ratios to the first worker.
-fn table(results: &BTreeMap<(String, String), BTreeMap<String, Vec<f64>>>, args: &Args) -> String {
-    let columns: Vec<String> = (0..args.workers.len()).map(|at| column(&args.workers, at)).collect();
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let mut text = format!(
-        "{cores} cores, {} rounds, {} records; median (smallest–largest), ratio to the first column\n\n",
-        args.rounds, args.n
-    );
-    let line = |cells: Vec<String>| format!("| {} |\n", cells.join(" | "));
-    text += &line(["case".to_owned(), "what".to_owned()].into_iter().chain(columns.iter().cloned()).collect());
-    text += &line(vec!["---".to_owned(); columns.len() + 2]);
-    for ((case, what), by_worker) in results {
-        let mut cells = vec![case.clone(), what.clone()];
-        let first = by_worker.get(&columns[0]).map_or(f64::NAN, |values| median(values));
-        for column in &columns {
-            let values = by_worker.get(column).map_or(&[][..], Vec::as_slice);
-            let (low, high) = values.iter().fold((f64::MAX, 0.0), |(low, high), v| (v.min(low), v.max(high)));
-            let middle = median(values);
-            cells.push(format!("{middle:.0} ({low:.0}–{high:.0}) ×{:.2}", middle / first));
-        }
-        text += &line(cells);
-    }
-    text
 }

@@ -4,17 +4,17 @@
 //! column of our own client is the control. A ratio means something only outside the band of the control.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use kurier_harness::{ApacheKafka, BrokerOptions, Guarded, Java, free_port, wait_for, workspace_root};
+use kurier_harness::{ApacheKafka, BrokerOptions, Guarded, Java, free_port, wait_for};
 use kurier_kafka::admin::{Admin, AdminConfig};
 use serde_json::Value as Json;
 
-use crate::bench::{build_release, column, median, release_folder};
+use crate::build::{build_release, cargo, release_folder};
+use crate::table::{Table, columns};
 
 /// Command line.
 #[derive(clap::Args)]
@@ -46,8 +46,6 @@ const RIVAL_PRODUCER: [&str; 2] = ["batch.num.messages=1000000", "enable.idempot
 /// How long one run of a client may take.
 const PATIENCE: Duration = Duration::from_secs(300);
 
-type Results = BTreeMap<(String, &'static str), BTreeMap<String, Vec<f64>>>;
-
 /// Runs the bench and prints its tables as Markdown.
 pub(crate) fn run(args: &Args) -> Result<()> {
     let program = build(args)?;
@@ -56,7 +54,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     if let Some(unknown) = cases.iter().find(|case| !CASES.contains(case)) {
         bail!("there is no case `{unknown}`; there are {}", CASES.join(", "));
     }
-    let (mut clients, mut brokers) = (Results::new(), Results::new());
+    let (mut clients, mut brokers) = (Table::default(), Table::default());
     for round in 1..=args.rounds {
         for kind in &args.brokers {
             let mut bed = Bed::start(kind, &program)?;
@@ -75,21 +73,18 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         "{cores} cores, {} rounds, {} MB a run; median (smallest–largest), ratio to the first column\n",
         args.rounds, args.megabytes
     );
-    let columns: Vec<String> = (0..args.clients.len()).map(|at| column(&args.clients, at)).collect();
-    println!("{}", table(&clients, &columns));
-    println!("{}", table(&brokers, &args.brokers));
+    println!("{}", clients.markdown(&columns(&args.clients)));
+    println!("{}", brokers.markdown(&args.brokers));
     Ok(())
 }
 
 /// Builds the clients, and our broker.
 fn build(args: &Args) -> Result<PathBuf> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut build = Command::new(cargo);
-    build.args(["build", "--release", "--locked", "--quiet", "--package", "kurier-clients"]);
+    let mut build = cargo(&["build", "--release", "--locked", "--quiet", "--package", "kurier-clients"]);
     if args.clients.iter().any(|client| client == "librdkafka") {
         build.args(["--features", "librdkafka"]);
     }
-    ensure!(build.current_dir(workspace_root()).status()?.success(), "the release build of the clients failed");
+    ensure!(build.status()?.success(), "the release build of the clients failed");
     if args.brokers.iter().any(|broker| broker == "kurier") {
         build_release()?;
     }
@@ -198,35 +193,35 @@ impl<'a> Bed<'a> {
     }
 
     /// One case: each client writes a topic of its own, and all read the last one.
-    fn case(&mut self, args: &Args, case: &str, results: &mut Results) -> Result<()> {
+    fn case(&mut self, args: &Args, case: &str, table: &mut Table) -> Result<()> {
         let (size, codec) = case.split_once('-').unwrap_or((case, "none"));
         let size: u64 = size.parse()?;
         let records = args.megabytes * 1_000_000 / size;
         let mut last = None;
-        for (at, client) in args.clients.iter().enumerate() {
+        for (client, column) in args.clients.iter().zip(columns(&args.clients)) {
             let topic = self.new_topic();
             let figures = finish(self.produce(client, &topic, size, records, codec)?)?;
             let name = format!("produce {case}, {} broker", self.kind);
-            note(results, &name, column(&args.clients, at), &figures)?;
+            note(table, &name, &column, &figures)?;
             if let Some(old) = last.replace(topic) {
                 self.delete(&old)?;
             }
         }
         let topic = last.context("there is a client")?;
-        for (at, client) in args.clients.iter().enumerate() {
+        for (client, column) in args.clients.iter().zip(columns(&args.clients)) {
             let figures = finish(self.client(client, "consume", &topic, &[format!("records={records}")])?)?;
             ensure!(figures["records"].as_u64() == Some(records), "{client} read {figures}");
             let name = format!("consume {case}, {} broker", self.kind);
-            note(results, &name, column(&args.clients, at), &figures)?;
+            note(table, &name, &column, &figures)?;
         }
         self.delete(&topic)
     }
 
     /// Many clients that wait.
-    fn idle(&mut self, args: &Args, results: &mut Results) -> Result<()> {
+    fn idle(&mut self, args: &Args, table: &mut Table) -> Result<()> {
         let topic = self.new_topic();
         finish(self.produce("kurier", &topic, 100, 1, "none")?)?;
-        for (at, client) in args.clients.iter().enumerate() {
+        for (client, column) in args.clients.iter().zip(columns(&args.clients)) {
             let more = [format!("clients={}", args.idle), "seconds=10".to_owned()];
             let figures = finish(self.client(client, "idle", &topic, &more)?)?;
             let case = format!("{} idle consumers, {} broker", args.idle, self.kind);
@@ -235,24 +230,16 @@ impl<'a> Bed<'a> {
                 ("threads", number(&figures, "threads")?),
                 ("ms of CPU a second", number(&figures, "cpu_seconds")? / number(&figures, "seconds")? * 1e3),
             ] {
-                results
-                    .entry((case.clone(), what))
-                    .or_default()
-                    .entry(column(&args.clients, at))
-                    .or_default()
-                    .push(value);
+                table.note(&case, what, &column, value);
             }
         }
         self.delete(&topic)
     }
 
     /// What the broker itself needs: to start, when idle, and for one producer and one consumer of our own at the same time.
-    fn broker_case(&mut self, args: &Args, results: &mut Results) -> Result<()> {
+    fn broker_case(&mut self, args: &Args, table: &mut Table) -> Result<()> {
         let (kind, ready) = (self.kind.clone(), self.ready.as_secs_f64() * 1e3);
-        let mut put = |what: &'static str, value: f64| {
-            let by_broker = results.entry(("broker".to_owned(), what)).or_default();
-            by_broker.entry(kind.clone()).or_default().push(value);
-        };
+        let mut put = |what: &str, value: f64| table.note("broker", what, &kind, value);
         put("ready ms", ready);
         std::thread::sleep(Duration::from_secs(3));
         put("idle MB", self.process().usage()?.resident as f64 / 1e6);
@@ -298,31 +285,11 @@ fn number(figures: &Json, name: &str) -> Result<f64> {
     figures[name].as_f64().with_context(|| format!("there is no {name} in {figures}"))
 }
 
-fn note(results: &mut Results, case: &str, column: String, figures: &Json) -> Result<()> {
+fn note(table: &mut Table, case: &str, column: &str, figures: &Json) -> Result<()> {
     let (wall, core) = (number(figures, "records_per_second")?, number(figures, "records_per_core_second")?);
     eprintln!("  {case}: {column}: {wall:.0} rec/s, {core:.0} rec/core-s");
     for (what, value) in [("rec/s", wall), ("rec/core-s", core)] {
-        results.entry((case.to_owned(), what)).or_default().entry(column.clone()).or_default().push(value);
+        table.note(case, what, column, value);
     }
     Ok(())
-}
-
-/// Medians, smallest and largest, and the ratios to the first column.
-fn table(results: &Results, columns: &[String]) -> String {
-    if results.is_empty() {
-        return String::new();
-    }
-    let mut text = format!("| case | what | {} |\n|{}\n", columns.join(" | "), " --- |".repeat(columns.len() + 2));
-    for ((case, what), by_column) in results {
-        let first = columns.first().and_then(|column| by_column.get(column)).map_or(f64::NAN, |values| median(values));
-        let _ = write!(text, "| {case} | {what} |");
-        for column in columns {
-            let values = by_column.get(column).map_or(&[][..], Vec::as_slice);
-            let (low, high) = values.iter().fold((f64::MAX, 0.0), |(low, high), v| (v.min(low), v.max(high)));
-            let middle = median(values);
-            let _ = write!(text, " {middle:.0} ({low:.0}–{high:.0}) ×{:.3} |", middle / first);
-        }
-        text.push('\n');
-    }
-    text
 }

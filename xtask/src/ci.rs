@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
+use crate::build::cargo;
+
 /// The version of cargo-deny that `ci` fetches.
 const DENY_VERSION: &str = "0.20.2";
 
@@ -18,12 +20,6 @@ fn run(what: &str, command: &mut Command) -> Result<()> {
     anyhow::ensure!(status.success(), "{what} failed ({status}); run it alone with: {command:?}");
     eprintln!("── {what}: {:.0} s", start.elapsed().as_secs_f32());
     Ok(())
-}
-
-fn cargo(args: &[&str]) -> Command {
-    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.args(args);
-    command
 }
 
 /// All tests, as the README says.

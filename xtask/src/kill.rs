@@ -5,11 +5,12 @@
 //! without transactions, or under librdkafka as the control (`cargo run -p xtask --features librdkafka -- kill cluster --client librdkafka`).
 
 use anyhow::{Result, bail};
-use kurier_harness::{Java, kurier_binary, workspace_root};
+use kurier_harness::{Java, kurier_binary};
 use kurier_kill::{Stop, Tally, broker, cluster, worker};
 use std::path::PathBuf;
-use std::process::Command;
 use std::time::{Duration, Instant};
+
+use crate::build::{cargo, target_folder};
 
 /// Command line.
 #[derive(clap::Args)]
@@ -166,13 +167,10 @@ fn end_on_ctrl_c(stop: Stop) -> Result<()> {
 
 /// Builds the binary with the planted mistake, in a folder of its own: it can never be taken for the real one.
 fn planted_binary() -> Result<PathBuf> {
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace_root().join("target"), PathBuf::from);
-    let target = target.join("planted");
-    let status = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
-        .args(["build", "--quiet", "--locked", "--package", "kurier", "--bin", "kurier"])
+    let target = target_folder().join("planted");
+    let status = cargo(&["build", "--quiet", "--locked", "--package", "kurier", "--bin", "kurier"])
         .args(["--features", "planted-ack-before-write", "--target-dir"])
         .arg(&target)
-        .current_dir(workspace_root())
         .status()?;
     anyhow::ensure!(status.success(), "the build with the planted mistake failed");
     Ok(target.join("debug/kurier"))

@@ -5,11 +5,13 @@
 
 mod bench;
 mod bench_clients;
+mod build;
 mod ci;
 mod docs;
 mod golden;
 mod kafka;
 mod kill;
+mod table;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
 use kurier_broker::{Broker, BrokerConfig};
-use kurier_harness::{ApacheKafka, BrokerOptions, skip_without_java, workspace_root};
+use kurier_harness::{ApacheKafka, BrokerOptions, say_skipped, skip_without_java, workspace_root};
 
 /// Tells a story on both brokers and compares what was told.
 fn compare(test: &str, tell: impl Fn(&str) -> Result<String>) {
@@ -52,11 +52,6 @@ fn output(command: &mut Command, input: &str) -> Result<String> {
     Ok(text.into_owned())
 }
 
-fn skip(test: &str, why: &str) {
-    // Not by `eprintln!`, which the test runner keeps to itself when a test passes. A closed standard error is no reason to fail.
-    let _ = writeln!(std::io::stderr(), "SKIPPED {test}: {why}");
-}
-
 #[test]
 fn franz_go_sees_what_it_sees_of_apache_kafka() {
     let test = "franz_go_sees_what_it_sees_of_apache_kafka";
@@ -65,7 +60,7 @@ fn franz_go_sees_what_it_sees_of_apache_kafka() {
     let mut build = Command::new("go");
     build.args(["build", "-o"]).arg(&program).arg(".").current_dir(workspace_root().join("tests/go/franz"));
     if let Err(error) = output(&mut build, "") {
-        return skip(
+        return say_skipped(
             test,
             &format!("franz-go cannot be built; install Go and let it fetch modules to run it: {error:#}"),
         );
@@ -77,7 +72,7 @@ fn franz_go_sees_what_it_sees_of_apache_kafka() {
 fn kcat_sees_what_it_sees_of_apache_kafka() {
     let test = "kcat_sees_what_it_sees_of_apache_kafka";
     if Command::new("kcat").arg("-V").output().is_err() {
-        return skip(test, "kcat not found; install it (Debian's package kcat) to run it");
+        return say_skipped(test, "kcat not found; install it (Debian's package kcat) to run it");
     }
     compare(test, |address| {
         let kcat =

@@ -58,13 +58,14 @@ pub fn skip_without_java(test: &str) -> Option<Java> {
         "{test}: {} not found, and CI skips nothing",
         missing.join(", ")
     );
-    // Not by `eprintln!`, which the test runner keeps to itself when a test passes. A closed standard error is no reason to fail.
-    let _ = writeln!(
-        std::io::stderr(),
-        "SKIPPED {test}: {} not found; install JDK 17 and Maven to run it",
-        missing.join(", ")
-    );
+    say_skipped(test, &format!("{} not found; install JDK 17 and Maven to run it", missing.join(", ")));
     None
+}
+
+/// Says on standard error that `test` was not run, and why.
+pub fn say_skipped(test: &str, why: &str) {
+    // Not by `eprintln!`, which the test runner keeps to itself when a test passes. A closed standard error is no reason to fail.
+    let _ = writeln!(std::io::stderr(), "SKIPPED {test}: {why}");
 }
 
 /// Which of the programs that the Java side needs are not there.

@@ -16,7 +16,7 @@ mod trio;
 pub use cluster::{ApacheKafka, BrokerOptions, console_consume, console_produce};
 pub use connect::{JavaConnect, rest};
 pub use guarded::{Guarded, Usage};
-pub use java::{Java, cache_dir, compile_plugin, missing_java, skip_without_java};
+pub use java::{Java, cache_dir, compile_plugin, missing_java, say_skipped, skip_without_java};
 pub use kdc::{Kdc, missing_kdc};
 pub use kurier::{Kurier, kurier_binary, workspace_root};
 pub use ports::{free_port, quiet_port};

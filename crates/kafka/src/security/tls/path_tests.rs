@@ -231,7 +231,10 @@ fn certificates_are_judged_as_java_does() {
     let others: Vec<_> = others.map(|(case, here)| format!("{}: {here} here", case.what)).collect();
     assert_eq!(others, [""; 0]);
     if Command::new("java").arg("-version").output().is_err() {
-        eprintln!("SKIPPED: no java here; its verdicts were not asked for");
+        kurier_harness::say_skipped(
+            "certificates_are_judged_as_java_does",
+            "no java here; its verdicts were not asked for",
+        );
         return;
     }
     let folder = tempfile::tempdir().unwrap();

@@ -131,7 +131,10 @@ fn stores_of_every_age_are_read() {
 fn stores_of_this_machine_are_read() {
     let programs = ["keytool", "openssl"];
     if !programs.iter().all(|program| Command::new(program).arg("-help").output().is_ok()) {
-        eprintln!("SKIPPED: no keytool or no openssl here; only the stores in tests/stores were read");
+        kurier_harness::say_skipped(
+            "stores_of_this_machine_are_read",
+            "no keytool or no openssl here; only the stores in tests/stores were read",
+        );
         return;
     }
     let fresh = tempfile::tempdir().unwrap();
