@@ -201,7 +201,7 @@ impl Patience<'_> {
         let left = self.deadline.saturating_duration_since(Instant::now());
         let timeout = left.min(self.admin.config.request_timeout);
         self.admin.transport.send(to, Box::new(request), None, timeout).await.map_err(|error| match error {
-            TransportError::Unanswered => Failure::Unanswered,
+            TransportError::Unanswered | TransportError::NotSent => Failure::Unanswered,
             TransportError::Refused(error) => Failure::Refused(error),
         })
     }

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
-use kafka_protocol::messages::{ApiKey, ApiVersionsRequest, RequestKind, ResponseKind};
+use kafka_protocol::messages::{ApiKey, ApiVersionsRequest, ProduceResponse, RequestKind, ResponseKind};
 use kafka_protocol::protocol::StrBytes;
 use parking_lot::Mutex;
 use tokio::io::AsyncWriteExt;
@@ -27,7 +27,7 @@ use super::sasl::{Session, Step};
 use super::settings::NetSettings;
 use super::stream::{self, ConnectError};
 use super::throttle::throttle_time;
-use super::versions::{api_key, versions};
+use super::versions::{api_key, is_answered, versions};
 use crate::error::KafkaError;
 use crate::error::code::UNSUPPORTED_VERSION;
 use crate::metrics::MetricsSettings;
@@ -99,6 +99,7 @@ impl CallError {
             Self::Unsupported(_) | Self::Unwritable(_) => {
                 TransportError::Refused(KafkaError::unsupported(self.to_string()))
             }
+            Self::WasClosed => TransportError::NotSent,
             _ => TransportError::Unanswered,
         }
     }
@@ -311,6 +312,11 @@ impl Connection {
     ) -> Result<ResponseKind, CallError> {
         self.renew(client_id).await?;
         let (api, version) = self.version(request, highest)?;
+        if !is_answered(request) {
+            let frame = self.frame(client_id, api, version, request, None)?;
+            self.writer.lock().await.write(frame).await?;
+            return Ok(ResponseKind::Produce(ProduceResponse::default()));
+        }
         let frame = self.exchange(client_id, api, version, request).await?;
         let response = decode_response_kind(api, frame, version)?.1;
         let mute = throttle_time(&response);
@@ -362,19 +368,34 @@ impl Connection {
         version: i16,
         request: &RequestKind,
     ) -> Result<(OutFrame, Awaited), CallError> {
+        let (sender, receiver) = oneshot::channel();
+        let frame = self.frame(client_id, api, version, request, Some(sender))?;
+        let begun = self.counter.now();
+        Ok((frame, Awaited { answer: receiver, api, begun }))
+    }
+
+    /// A request as bytes that are about to be written.
+    fn frame(
+        &self,
+        client_id: &str,
+        api: ApiKey,
+        version: i16,
+        request: &RequestKind,
+        waiter: Option<oneshot::Sender<Bytes>>,
+    ) -> Result<OutFrame, CallError> {
         let id = self.next.fetch_add(1, Ordering::Relaxed) & i32::MAX;
         let client_id = StrBytes::from_string(client_id.to_owned());
         let frame = encode_request_frame(Some(&client_id), id, api, version, request).map_err(CallError::Unwritable)?;
-        let (sender, receiver) = oneshot::channel();
         {
             let mut line = self.line.lock();
             let waiting = line.as_mut().map_err(|_| CallError::WasClosed)?;
-            waiting.answers.insert(id, sender);
+            if let Some(waiter) = waiter {
+                waiting.answers.insert(id, waiter);
+            }
             waiting.used = Instant::now();
         }
-        let begun = self.counter.now();
-        self.counter.figures.sent(begun, &self.node, frame.remaining());
-        Ok((frame, Awaited { answer: receiver, api, begun }))
+        self.counter.figures.sent(self.counter.now(), &self.node, frame.remaining());
+        Ok(frame)
     }
 
     async fn answer(&self, awaited: Awaited) -> Result<Bytes, CallError> {

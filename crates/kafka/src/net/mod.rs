@@ -60,6 +60,8 @@ pub trait Transport: Send + Sync + 'static {
     ///
     /// It goes out in the highest version that both sides know, or in `highest` if that is lower: what a version means may be agreed upon elsewhere, as
     /// for transactions by the cluster's feature `transaction.version`.
+    ///
+    /// A Produce with `acks=0` has no answer: once it is written, an empty one comes back.
     fn send(
         &self,
         to: Target,
@@ -81,6 +83,10 @@ pub enum TransportError {
     /// Trying again may help.
     #[error("no answer")]
     Unanswered,
+    /// Nothing was sent: the connection had ended before. What went over it without waiting for answers may not have arrived, and the broker may have closed it to
+    /// say so.
+    #[error("the connection has ended")]
+    NotSent,
     /// Somebody has to change something: credentials, certificates.
     #[error("{0}")]
     Refused(KafkaError),

@@ -21,7 +21,7 @@ use super::connection::{CallError, Connection, Counter};
 use super::figures::Groups;
 use super::outage::{Address, Outages, Said};
 use super::settings::NetSettings;
-use super::versions::waits_for_records;
+use super::versions::{is_answered, waits_for_records};
 use super::{Broker, DnsLookup, Target, Transport, TransportError, resolve};
 use crate::backoff::backoff;
 use crate::metrics::Metric;
@@ -89,7 +89,7 @@ impl Transport for TcpTransport {
             let deadline = Instant::now() + timeout;
             let connect = async {
                 let (slot, addresses) = inner.addresses(&to, &request).await;
-                inner.connection(slot, &addresses).await
+                inner.connection(slot, &addresses, is_answered(&request)).await
             };
             let connection = match tokio::time::timeout_at(deadline, connect).await {
                 Ok(Ok(connection)) => connection,
@@ -119,7 +119,7 @@ impl Transport for TcpTransport {
                         // The session could not be renewed.
                         CallError::Refused(_) => Err(error.as_no_connection()),
                         // Nobody asked anything of it when it ended: brokers close what is idle.
-                        CallError::WasClosed => Err(TransportError::Unanswered),
+                        CallError::WasClosed => Err(TransportError::NotSent),
                         error => {
                             tell_failure(&connection.address, &error, "lost the connection to a broker; trying again");
                             Err(TransportError::Unanswered)
@@ -196,7 +196,12 @@ impl Inner {
     }
 
     /// The open connection of a slot, or a new one to the first address that answers.
-    async fn connection(&self, slot: Slot, addresses: &[(String, u16)]) -> Result<Arc<Connection>, CallError> {
+    async fn connection(
+        &self,
+        slot: Slot,
+        addresses: &[(String, u16)],
+        is_answered: bool,
+    ) -> Result<Arc<Connection>, CallError> {
         let place = Arc::clone(self.slots.lock().entry(slot).or_default());
         let mut place = place.lock().await;
         if let Some(connection) = &place.connection
@@ -208,6 +213,10 @@ impl Inner {
         if place.connection.take().is_some() {
             place.turn = place.turn.wrapping_add(1);
             place.ip_turn = place.ip_turn.wrapping_add(1);
+            // Only by its end can a broker tell whoever wants no answers that it does not lead the partition any more.
+            if !is_answered {
+                return Err(CallError::WasClosed);
+            }
         }
         if let Some(at) = place.not_before {
             tokio::time::sleep_until(at).await;

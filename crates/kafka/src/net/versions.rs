@@ -35,6 +35,11 @@ pub(super) fn waits_for_records(request: &RequestKind) -> bool {
     matches!(request, RequestKind::Fetch(fetch) if fetch.session_epoch >= 0 || !fetch.topics.is_empty())
 }
 
+/// Whether a broker answers a request. A Produce with `acks=0` it does not answer, not even if it refuses it: it closes the connection then.
+pub(super) fn is_answered(request: &RequestKind) -> bool {
+    !matches!(request, RequestKind::Produce(produce) if produce.acks == 0)
+}
+
 macro_rules! api_keys {
     ($request:expr; $($kind:ident),+) => {
         match $request {

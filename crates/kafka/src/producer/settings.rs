@@ -25,7 +25,8 @@ pub struct Settings {
     pub transactional_id: Option<String>,
     /// `transaction.timeout.ms`.
     pub transaction_timeout: Duration,
-    /// `acks`: −1 for all replicas in sync, 1 for the leader. 0 is taken as 1: who asks for acknowledgements wants them.
+    /// `acks`: −1 for all replicas in sync, 1 for the leader, 0 to wait for nobody: what has been written to the connection counts as delivered, without an
+    /// offset.
     pub acks: i16,
     /// `enable.idempotence`.
     pub idempotent: bool,
@@ -121,7 +122,7 @@ impl ProducerConfig {
         let mut keys = Keys::new(Client::Producer, properties);
         let defaults = Settings::default();
         let bytes = |n: i32| n.unsigned_abs() as usize;
-        let acks = keys.choice("acks", -1, &[("all", -1), ("-1", -1), ("1", 1), ("0", 1)]);
+        let acks = keys.choice("acks", -1, &[("all", -1), ("-1", -1), ("1", 1), ("0", 0)]);
         let wants_idempotence = keys.text("enable.idempotence").is_some();
         let retries = keys.number("retries", i32::MAX, 0);
         let max_in_flight = bytes(keys.number("max.in.flight.requests.per.connection", 5, 1));

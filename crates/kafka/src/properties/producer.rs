@@ -4,7 +4,7 @@ use super::table::*;
 
 /// Ascending by name.
 pub(super) const KEYS: &[Property] = table! {
-    "acks" Text "all" Low OneOf(&["all", "-1", "0", "1"]) => Supported "`0` is taken as `1`: whoever asks for acknowledgements wants them";
+    "acks" Text "all" Low OneOf(&["all", "-1", "0", "1"]) => Supported "";
     "batch.size" Int "16384" Medium AtLeast(0) => Supported "";
     "bootstrap.servers" List REQUIRED High Filled => Supported "";
     "buffer.memory" Long "33554432" High AtLeast(0) => Supported "";

@@ -140,8 +140,13 @@ impl ProducerCore {
         response: Result<ResponseKind, TransportError>,
         effects: &mut Vec<Effect>,
     ) {
-        let refused = match &response {
+        if matches!(response, Err(TransportError::NotSent)) && self.settings.acks == 0 {
+            return self.not_sent(now, id, places);
+        }
+        // What is true of all its batches alike.
+        let alike = match &response {
             Err(TransportError::Refused(error)) if error.is_unsupported() => Some(unsupported(&error.message)),
+            Ok(_) if self.settings.acks == 0 => Some(PartitionProduceResponse::default().with_base_offset(-1)),
             _ => None,
         };
         let response = match response {
@@ -149,13 +154,30 @@ impl ProducerCore {
             _ => None,
         };
         for place in places {
-            let answer = response.as_ref().and_then(|response| find(response, place)).or(refused.as_ref());
+            let answer = response.as_ref().and_then(|response| find(response, place)).or(alike.as_ref());
             self.batch_answered(now, id, place, answer);
         }
         if self.buffered == 0 {
             self.spare.clear();
         }
         effects.push(Effect::Wake);
+    }
+
+    /// A request that nobody would have answered did not leave, because its connection had ended: the broker may have said so that it does not lead any more.
+    fn not_sent(&mut self, now: Duration, id: RequestId, places: &[TopicPartition]) {
+        self.want_metadata(now);
+        let retry_at = now.saturating_add(self.backoff(0));
+        for place in places {
+            let Some(partition) = self.partitions.get_mut(place) else { continue };
+            let carried = |flying: &Flying| matches!(flying, Flying::Sent(_, request) if *request == id);
+            if let Some(at) = partition.flying.iter().position(carried)
+                && let Flying::Sent(packed, _) = std::mem::replace(&mut partition.flying[at], Flying::Arrived)
+            {
+                partition.flying[at] = Flying::Failed(packed);
+                partition.retry_at = retry_at;
+                partition.land();
+            }
+        }
     }
 
     /// What became of the batch that request `id` carried to a partition; without an answer it may be there or not.
