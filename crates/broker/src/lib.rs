@@ -17,8 +17,8 @@
 //! - A consumer group (KIP-848) computes targets and resolves patterns at once, without `consumer.assignment.interval.ms`; members of the
 //!   classic protocol cannot be in it, so that a group changes its protocol only while it is empty.
 //! - A batch's checksum, size and counts are checked; its records are looked at in compacted topics only, where each must have a key.
-//! - Compaction works on closed segments, looks every [`BrokerConfig::housekeeping_interval`], and keeps transaction markers.
-//! - Configs of replication and tiered storage, of indexes, `preallocate`, `compression.type`, `max.compaction.lag.ms` and the delays of
+//! - Compaction works on closed segments, and looks every [`BrokerConfig::housekeeping_interval`].
+//! - Configs of replication and tiered storage, of indexes, `preallocate`, `compression.type` and the delays of
 //!   deletion can be set and are shown, and change nothing. Configs of the broker are shown, and cannot be changed while it runs.
 //!
 //! # Driving it by hand

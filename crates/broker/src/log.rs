@@ -43,9 +43,17 @@ pub(crate) struct LogConfig {
     pub(crate) delete_retention_ms: i64,
     pub(crate) min_cleanable_ratio: f64,
     pub(crate) min_compaction_lag_ms: i64,
+    pub(crate) max_compaction_lag_ms: i64,
     pub(crate) log_append_time: bool,
     pub(crate) flush_messages: i64,
     pub(crate) flush_ms: i64,
+}
+
+impl LogConfig {
+    /// How long a segment may grow: what is to be compacted in time has to be closed in time.
+    fn longest_segment_ms(&self) -> i64 {
+        if self.compact { self.segment_ms.min(self.max_compaction_lag_ms) } else { self.segment_ms }
+    }
 }
 
 /// What a read found.
@@ -240,7 +248,8 @@ impl PartitionLog {
                 let full = last.len() + next.size as u64 > config.segment_bytes;
                 // The records' own clock counts, so that old records that are written now do not get a segment each.
                 let newest = if config.log_append_time { now_ms } else { next.max_timestamp };
-                let old = last.first_timestamp.is_some_and(|first| newest.saturating_sub(first) >= config.segment_ms);
+                let segment_ms = config.longest_segment_ms();
+                let old = last.first_timestamp.is_some_and(|first| newest.saturating_sub(first) > segment_ms);
                 full || old || next.last_offset() - last.base_offset > i64::from(i32::MAX)
             }
         };

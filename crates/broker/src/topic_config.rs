@@ -262,6 +262,7 @@ impl TopicConfig {
                 delete_retention_ms: long("delete.retention.ms"),
                 min_cleanable_ratio: text("min.cleanable.dirty.ratio").trim().parse().unwrap_or(0.5),
                 min_compaction_lag_ms: long("min.compaction.lag.ms"),
+                max_compaction_lag_ms: long("max.compaction.lag.ms"),
                 log_append_time: text("message.timestamp.type").trim() == "LogAppendTime",
                 flush_messages: long("flush.messages"),
                 flush_ms: long("flush.ms"),

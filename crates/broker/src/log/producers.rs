@@ -6,6 +6,7 @@
 //! Counterpart of Apache Kafka's `ProducerStateManager`.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::Range;
 
 use kurier_kafka::batch::{BatchHeader, MarkerKind};
 
@@ -57,12 +58,22 @@ impl Producer {
     pub(crate) fn last_sequence(&self) -> i32 {
         self.batches.back().map_or(-1, |batch| batch.last_sequence)
     }
+
+    /// Offset of its last record that is no marker; none when all it wrote in its epoch are markers.
+    pub(super) fn last_data_offset(&self) -> Option<i64> {
+        let last = self.batches.back()?;
+        let records = i64::from(last.last_sequence) - i64::from(last.first_sequence);
+        // Sequences start again at zero after the largest.
+        let records = if records < 0 { records + i64::from(i32::MAX) + 1 } else { records };
+        Some(last.base_offset + records)
+    }
 }
 
 /// All producers of one partition.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Producers {
     known: BTreeMap<i64, Producer>,
+    /// In the order of their markers.
     aborted: Vec<Aborted>,
 }
 
@@ -153,7 +164,33 @@ impl Producers {
 
     /// Aborted transactions that touch the offsets from `from` up to, not including, `to`.
     pub(crate) fn aborted_between(&self, from: i64, to: i64) -> impl Iterator<Item = &Aborted> {
-        self.aborted.iter().filter(move |aborted| aborted.last_offset >= from && aborted.first_offset < to)
+        let first = self.aborted.partition_point(|aborted| aborted.last_offset < from);
+        self.aborted[first..].iter().filter(move |aborted| aborted.first_offset < to)
+    }
+
+    /// All aborted transactions, in the order of their markers.
+    pub(super) fn aborted(&self) -> &[Aborted] {
+        &self.aborted
+    }
+
+    /// Puts `aborted` in the place of all transactions whose markers lie in `markers`.
+    ///
+    /// What is listed here makes a reader skip the producer's records until it meets the marker. So an entry goes before its marker does.
+    pub(super) fn replace_aborted(&mut self, markers: Range<i64>, aborted: &[Aborted]) {
+        let from = self.aborted.partition_point(|entry| entry.last_offset < markers.start);
+        let to = self.aborted.partition_point(|entry| entry.last_offset < markers.end);
+        self.aborted.splice(from..to, aborted.iter().copied());
+    }
+
+    /// Forgets which transactions were open: for a place in the log below which all of them are known to have ended.
+    pub(super) fn end_transactions(&mut self) {
+        self.known.values_mut().for_each(|producer| producer.transaction_start = None);
+    }
+
+    /// Goes on from a checkpoint: its producers are those there are, its aborted transactions come after those known.
+    pub(super) fn resume(&mut self, mut checkpoint: Self) {
+        self.known = checkpoint.known;
+        self.aborted.append(&mut checkpoint.aborted);
     }
 
     /// Forgets aborted transactions that ended before the log starts.
@@ -172,7 +209,8 @@ impl Producers {
         self.known.iter()
     }
 
-    pub(crate) fn write(&self, out: &mut Writer) {
+    /// Writes the producers, and of the aborted transactions those whose markers lie in `markers`.
+    pub(crate) fn write(&self, markers: Range<i64>, out: &mut Writer) {
         out.count(self.known.len());
         for (id, producer) in &self.known {
             out.i64(*id);
@@ -187,8 +225,9 @@ impl Producers {
                 out.i64(seen.timestamp_ms);
             }
         }
-        out.count(self.aborted.len());
-        for aborted in &self.aborted {
+        let aborted: Vec<_> = self.aborted.iter().filter(|aborted| markers.contains(&aborted.last_offset)).collect();
+        out.count(aborted.len());
+        for aborted in aborted {
             out.i64(aborted.producer_id);
             out.i64(aborted.first_offset);
             out.i64(aborted.last_offset);
@@ -273,7 +312,7 @@ mod tests {
             assert_eq!(producers.check(&header(epoch, sequence, count, 99)), verdict, "{epoch} {sequence} {count}");
         }
         let mut writer = Writer::default();
-        producers.write(&mut writer);
+        producers.write(0..i64::MAX, &mut writer);
         assert_eq!(Producers::read(&mut Reader::new(&writer.bytes)).unwrap(), producers);
     }
 

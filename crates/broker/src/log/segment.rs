@@ -3,7 +3,8 @@
 //! The index lives in memory. A checkpoint beside the file (`<base>.state`) holds index and producer state as they were at some length of
 //! the file; what lies beyond is scanned at start, and cut at the first byte that is no whole, sound batch. A checkpoint is believed if the
 //! file was synced before it was written, or if the machine has not been restarted since ([`crate::Store::boot`]): then whatever was
-//! written is there.
+//! written is there. Its producers are those at that length; its aborted transactions are those that end in this segment, so that none is
+//! remembered longer than its marker.
 
 use std::io;
 
@@ -18,7 +19,7 @@ use crate::store::{Store, StoreFile};
 const INDEX_INTERVAL: u64 = 64 * 1024;
 /// Bytes read at once when a file is scanned.
 const SCAN_CHUNK: usize = 1024 * 1024;
-const STATE_VERSION: u8 = 1;
+const STATE_VERSION: u8 = 2;
 
 /// Where a batch begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,8 +43,8 @@ pub(super) struct Segment {
     max_timestamp_at: i64,
     /// Largest timestamp of the first batch that has one: the age of the segment counts from it.
     pub(super) first_timestamp: Option<i64>,
-    /// Batches were removed by compaction up to here: the segment has been cleaned.
-    pub(super) clean: bool,
+    /// Compaction knows the keys of all records before this offset.
+    pub(super) clean_to: i64,
     /// Used since the last look of the housekeeper.
     pub(super) used: bool,
     /// Holds bytes that a loss of power may take.
@@ -106,7 +107,7 @@ impl Segment {
             max_timestamp: -1,
             max_timestamp_at: -1,
             first_timestamp: None,
-            clean: false,
+            clean_to: base_offset,
             used: true,
             unsynced: false,
         })
@@ -130,6 +131,11 @@ impl Segment {
         self.file.len()
     }
 
+    /// True when compaction knows all keys of the segment.
+    pub(super) fn is_clean(&self) -> bool {
+        self.clean_to >= self.next_offset
+    }
+
     /// Takes note of a batch that now lies at `position`.
     pub(super) fn appended(&mut self, header: &BatchHeader, position: u64) {
         let due = self.index.last().is_none_or(|last| position - last.position >= INDEX_INTERVAL);
@@ -140,7 +146,8 @@ impl Segment {
                 max_timestamp_before: self.max_timestamp,
             });
         }
-        if header.max_timestamp > self.max_timestamp {
+        // A batch that compaction has emptied has a time and no record that one could find by it.
+        if header.max_timestamp > self.max_timestamp && header.record_count > 0 {
             self.max_timestamp = header.max_timestamp;
             self.max_timestamp_at = header.base_offset;
         }
@@ -283,14 +290,14 @@ impl Segment {
         out.i64(self.max_timestamp);
         out.i64(self.max_timestamp_at);
         out.i64(self.first_timestamp.unwrap_or(i64::MIN));
-        out.bool(self.clean);
+        out.i64(self.clean_to);
         out.count(self.index.len());
         for entry in &self.index {
             out.i64(entry.offset);
             out.i64(entry.position as i64);
             out.i64(entry.max_timestamp_before);
         }
-        producers.write(&mut out);
+        producers.write(self.base_offset..self.next_offset, &mut out);
         let crc = crc32c::crc32c(&out.bytes);
         out.bytes.extend_from_slice(&crc.to_be_bytes());
 
@@ -313,9 +320,9 @@ impl Segment {
         self.max_timestamp = state.max_timestamp;
         self.max_timestamp_at = state.max_timestamp_at;
         self.first_timestamp = state.first_timestamp;
-        self.clean = state.clean;
+        self.clean_to = state.clean_to;
         self.index = state.index;
-        *producers = saved_producers;
+        producers.resume(saved_producers);
         Some((state.len, state.synced))
     }
 
@@ -348,7 +355,7 @@ impl Segment {
             max_timestamp: from.i64()?,
             max_timestamp_at: from.i64()?,
             first_timestamp: Some(from.i64()?).filter(|first| *first != i64::MIN),
-            clean: from.bool()?,
+            clean_to: from.i64()?,
             index: Vec::new(),
             synced: written_in == 0,
         };
@@ -369,7 +376,7 @@ struct State {
     max_timestamp: i64,
     max_timestamp_at: i64,
     first_timestamp: Option<i64>,
-    clean: bool,
+    clean_to: i64,
     index: Vec<IndexEntry>,
     synced: bool,
 }

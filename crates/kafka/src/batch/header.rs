@@ -29,11 +29,11 @@ pub(super) const PRODUCER_EPOCH_AT: usize = 51;
 pub(super) const BASE_SEQUENCE_AT: usize = 53;
 pub(super) const COUNT_AT: usize = 57;
 
-const COMPRESSION_BITS: i16 = 0x07;
+pub(super) const COMPRESSION_BITS: i16 = 0x07;
 const LOG_APPEND_TIME_BIT: i16 = 0x08;
 pub(super) const TRANSACTIONAL_BIT: i16 = 0x10;
 pub(super) const CONTROL_BIT: i16 = 0x20;
-const DELETE_HORIZON_BIT: i16 = 0x40;
+pub(super) const DELETE_HORIZON_BIT: i16 = 0x40;
 
 /// Whose clock a record's timestamp is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -4,7 +4,11 @@ use bytes::Bytes;
 
 use super::compression::compress;
 use super::encode::append_kept;
-use super::{Batch, BatchError, BatchHeader, Compression, HEADER_LEN, RecordRef, Scratch, TimestampType};
+use super::header::{COMPRESSION_BITS, DELETE_HORIZON_BIT};
+use super::{
+    Batch, BatchError, BatchHeader, Compression, HEADER_LEN, NO_PRODUCER_EPOCH, NO_PRODUCER_ID, NO_SEQUENCE, RecordRef,
+    Scratch, TimestampType,
+};
 
 /// What is left of a batch after [`filter`].
 #[derive(Clone, Debug)]
@@ -106,9 +110,22 @@ pub fn empty_like(header: &BatchHeader) -> Bytes {
     let mut empty = vec![0; HEADER_LEN];
     let header = BatchHeader {
         record_count: 0,
-        attributes: header.attributes & !0x07, // No records, so no compression of them.
+        // No records, so no compression of them and nothing that could go later.
+        attributes: header.attributes & !(COMPRESSION_BITS | DELETE_HORIZON_BIT),
+        base_timestamp: header.max_timestamp,
         ..header.clone()
     };
     header.write_over(&mut empty);
     Bytes::from(empty)
+}
+
+/// A batch of no records and of no producer over the same offsets: for a log that must not forget how far it went.
+pub fn placeholder_for(header: &BatchHeader) -> Bytes {
+    empty_like(&BatchHeader {
+        attributes: 0,
+        producer_id: NO_PRODUCER_ID,
+        producer_epoch: NO_PRODUCER_EPOCH,
+        base_sequence: NO_SEQUENCE,
+        ..header.clone()
+    })
 }
