@@ -13,7 +13,7 @@ use bytes::Bytes;
 use kafka_protocol::messages::metadata_response::{
     MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
 };
-use kafka_protocol::messages::produce_response::{PartitionProduceResponse, TopicProduceResponse};
+use kafka_protocol::messages::produce_response::{LeaderIdAndEpoch, PartitionProduceResponse, TopicProduceResponse};
 use kafka_protocol::messages::{
     BrokerId, InitProducerIdResponse, MetadataResponse, ProduceResponse, ProducerId, RequestKind, ResponseKind,
     TopicName,
@@ -84,6 +84,10 @@ struct Weather {
 #[derive(Default)]
 struct Log {
     leader: i32,
+    /// Grows with every change of leader.
+    epoch: i32,
+    /// Who led before.
+    former: i32,
     /// The value of each record, which is its ticket.
     tickets: Vec<u64>,
     producers: HashMap<i64, Known>,
@@ -121,7 +125,17 @@ impl Cluster {
                     let partitions = topic.partition_data.iter().map(|data| {
                         let place = (topic.name.to_string(), data.index);
                         let (code, offset) = self.append(rng, node, &place, data.records.clone().unwrap());
+                        let log = &self.logs[&place];
+                        // Who refuses may know who leads, or who led when it last heard (KIP-951).
+                        let leader = match rng.below(3) {
+                            0 if code == NOT_LEADER => (log.leader, log.epoch),
+                            1 if code == NOT_LEADER && log.epoch > 0 => (log.former, log.epoch - 1),
+                            _ => (-1, -1),
+                        };
+                        let leader =
+                            LeaderIdAndEpoch::default().with_leader_id(BrokerId(leader.0)).with_leader_epoch(leader.1);
                         PartitionProduceResponse::default()
+                            .with_current_leader(leader)
                             .with_index(data.index)
                             .with_error_code(code)
                             .with_base_offset(offset)
@@ -146,10 +160,19 @@ impl Cluster {
                 return MetadataResponseTopic::default().with_name(name).with_error_code(3);
             }
             let partitions = (0..PARTITIONS).map(|partition| {
-                let leader = self.logs[&((*topic).to_owned(), partition)].leader;
-                // Sometimes none leads yet.
-                let leader = if rng.chance(self.weather.refusals) { -1 } else { leader };
-                MetadataResponsePartition::default().with_partition_index(partition).with_leader_id(BrokerId(leader))
+                let log = &self.logs[&((*topic).to_owned(), partition)];
+                // Sometimes none leads yet, or the broker that is asked does not know yet who leads now.
+                let (leader, epoch) = if rng.chance(self.weather.refusals) {
+                    (-1, log.epoch)
+                } else if log.epoch > 0 && rng.chance(self.weather.refusals) {
+                    (log.former, log.epoch - 1)
+                } else {
+                    (log.leader, log.epoch)
+                };
+                MetadataResponsePartition::default()
+                    .with_partition_index(partition)
+                    .with_leader_id(BrokerId(leader))
+                    .with_leader_epoch(epoch)
             });
             MetadataResponseTopic::default().with_name(name).with_partitions(partitions.collect())
         });
@@ -240,6 +263,10 @@ struct World {
     /// The connection to each broker: its number, when the last request on it arrives and the last answer is there, and who waits for answers.
     connections: HashMap<Option<i32>, Connection>,
     next_connection: u64,
+    /// By partition, the latest leader that an answer has named, and its epoch.
+    named: HashMap<Place, (i32, i32)>,
+    /// How often a refusal named a leader that was not known yet.
+    told_leaders: u64,
     told: BTreeMap<u64, Result<(Place, i64), String>>,
 }
 
@@ -321,14 +348,56 @@ impl World {
                 }
             }
             Event::Answered { id, response } => {
+                self.note_leaders(&response);
                 self.core.step(self.now, Input::Answer { id, response: *response }, &mut self.effects);
             }
+        }
+    }
+
+    /// What an answer says of leaders, as far as it is new.
+    fn note_leaders(&mut self, response: &Result<ResponseKind, TransportError>) {
+        let named = &mut self.named;
+        match response {
+            Ok(ResponseKind::Metadata(response)) => {
+                for topic in response.topics.iter().filter(|topic| topic.error_code == 0) {
+                    let name = topic.name.as_ref().unwrap();
+                    for partition in &topic.partitions {
+                        let named = named.entry((name.to_string(), partition.partition_index)).or_insert((-1, -1));
+                        let (node, epoch) = (partition.leader_id.0, partition.leader_epoch);
+                        if epoch >= named.1 {
+                            // Without a leader nothing is remembered.
+                            *named = if node < 0 { (-1, -1) } else { (node, epoch) };
+                        }
+                    }
+                }
+            }
+            Ok(ResponseKind::Produce(response)) => {
+                for topic in &response.responses {
+                    for partition in &topic.partition_responses {
+                        let named = named.entry((topic.name.to_string(), partition.index)).or_insert((-1, -1));
+                        let leader = &partition.current_leader;
+                        if named.1 >= 0 && leader.leader_epoch > named.1 {
+                            *named = (leader.leader_id.0, leader.leader_epoch);
+                            self.told_leaders += 1;
+                        }
+                    }
+                }
+            }
+            _ => {}
         }
     }
 
     fn pass_on(&mut self) {
         for effect in std::mem::take(&mut self.effects) {
             if let Effect::Send { id, to, request, .. } = effect {
+                if let (Target::Node(node), RequestKind::Produce(request)) = (&to, &*request) {
+                    for topic in &request.topic_data {
+                        for data in &topic.partition_data {
+                            let named = self.named[&(topic.name.to_string(), data.index)];
+                            assert_eq!(named.0, *node, "it goes to the latest leader that was named");
+                        }
+                    }
+                }
                 self.send(id, &to, request);
             }
         }
@@ -362,6 +431,7 @@ impl World {
         let moves = self.cluster.weather.moves;
         for log in self.cluster.logs.values_mut() {
             if self.rng.chance(moves) {
+                (log.former, log.epoch) = (log.leader, log.epoch + 1);
                 log.leader = self.rng.below(NODES as u64) as i32;
             }
         }
@@ -384,8 +454,16 @@ fn record(batch: &mut ProduceBatch, rng: &mut Rng, ticket: u64, topics: &[Arc<st
     draft.finish(ticket, Destination { topic: &topic, partition, timestamp: Some(1) });
 }
 
-/// Answers how often a producer was told that it is not known.
-fn check(seed: u64, weather: Weather, settings: Settings, records: u64) -> u64 {
+/// How often a run met what is rare.
+#[derive(Clone, Copy, Debug)]
+struct Met {
+    /// A producer was told that it is not known.
+    told_unknown: u64,
+    /// A refusal named a leader that was not known yet.
+    told_leaders: u64,
+}
+
+fn check(seed: u64, weather: Weather, settings: Settings, records: u64) -> Met {
     let mut rng = Rng(seed);
     let logs = TOPICS.iter().flat_map(|topic| (0..PARTITIONS).map(|partition| ((*topic).to_owned(), partition)));
     let idempotent = settings.idempotent;
@@ -404,6 +482,8 @@ fn check(seed: u64, weather: Weather, settings: Settings, records: u64) -> u64 {
         next_event: 0,
         connections: HashMap::new(),
         next_connection: 0,
+        named: HashMap::new(),
+        told_leaders: 0,
         told: BTreeMap::new(),
     };
     let topics: Vec<Arc<str>> = TOPICS.iter().map(|topic| (*topic).into()).collect();
@@ -474,7 +554,7 @@ fn check(seed: u64, weather: Weather, settings: Settings, records: u64) -> u64 {
         let failed = world.told.iter().find(|(_, outcome)| outcome.is_err());
         assert_eq!(failed, None, "seed {seed}: nothing was given up");
     }
-    world.cluster.told_unknown
+    Met { told_unknown: world.cluster.told_unknown, told_leaders: world.told_leaders }
 }
 
 fn settings(seed: u64) -> Settings {
@@ -499,6 +579,7 @@ fn seeds(usual: u64) -> std::ops::Range<u64> {
 
 #[test]
 fn every_record_arrives_once_and_in_order() {
+    let mut told_leaders = 0;
     for seed in seeds(60) {
         let breaks = [0, 20, 100, 300][seed as usize % 4];
         let weather = Weather {
@@ -510,8 +591,9 @@ fn every_record_arrives_once_and_in_order() {
             forgets: 0,
         };
         let compression = if seed % 7 == 0 { Compression::Lz4 } else { Compression::None };
-        check(seed, weather, Settings { compression, ..settings(seed) }, 600);
+        told_leaders += check(seed, weather, Settings { compression, ..settings(seed) }, 600).told_leaders;
     }
+    assert!(told_leaders > 0, "no refusal ever named the leader");
 }
 
 #[test]
@@ -538,7 +620,7 @@ fn a_producer_that_brokers_have_forgotten_goes_on() {
         let breaks = [0, 20, 100, 300][seed as usize % 4];
         let refusals = [0, 30, 150][seed as usize % 3];
         let weather = Weather { breaks, refusals, moves: seed % 5 * 4, invalid: 0, late: false, forgets: 200 };
-        told_unknown += check(seed, weather, settings(seed), 600);
+        told_unknown += check(seed, weather, settings(seed), 600).told_unknown;
     }
     assert!(told_unknown > 0, "no producer was ever told that it is not known");
 }

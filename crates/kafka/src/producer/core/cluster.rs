@@ -5,25 +5,38 @@ use std::time::Duration;
 
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
+use kafka_protocol::messages::produce_response::{LeaderIdAndEpoch, NodeEndpoint};
 use kafka_protocol::messages::{
     InitProducerIdRequest, MetadataRequest, MetadataResponse, ProducerId, RequestKind, ResponseKind, TopicName,
 };
 use kafka_protocol::protocol::StrBytes;
+use uuid::Uuid;
 
 use super::partition::Partition;
 use super::verdict::delivery_error;
 use super::{Asked, Effect, ProducerCore};
+use crate::consumer::TopicPartition;
 use crate::error::KafkaError;
 use crate::net::TransportError;
 use crate::net::{Broker, Target};
 use crate::producer::DeliveryError;
 use crate::producer::partitioner::Sticky;
 
+/// Who leads a partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Leader {
+    pub(super) node: i32,
+    /// Grows with every change of leader; negative if the broker does not say.
+    epoch: i32,
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Topic {
     /// How many partitions; none before metadata said.
     pub(super) partitions: Option<i32>,
-    pub(super) leaders: BTreeMap<i32, i32>,
+    pub(super) leaders: BTreeMap<i32, Leader>,
+    /// Nil if the broker does not say.
+    id: Uuid,
     pub(super) sticky: Sticky,
     /// Where each partition is kept that has had records.
     pub(super) places: Vec<Option<usize>>,
@@ -66,7 +79,7 @@ impl ProducerCore {
         match response {
             Ok(ResponseKind::Metadata(response)) => {
                 self.figures.metadata(now);
-                complete = self.learn(&response, effects);
+                complete = self.learn(now, &response, effects);
             }
             Err(TransportError::Refused(error)) if error.is_unsupported() => {
                 for topic in self.topics.values_mut().filter(|topic| topic.partitions.is_none()) {
@@ -89,12 +102,13 @@ impl ProducerCore {
     }
 
     /// Takes metadata in; false if something is missing that may appear soon.
-    pub(super) fn learn(&mut self, response: &MetadataResponse, effects: &mut Vec<Effect>) -> bool {
+    fn learn(&mut self, now: Duration, response: &MetadataResponse, effects: &mut Vec<Effect>) -> bool {
         let brokers = response.brokers.iter().filter_map(|broker| {
             let port = u16::try_from(broker.port).ok()?;
-            Some(Broker { node: broker.node_id.0, host: broker.host.to_string(), port })
+            Some((broker.node_id.0, Broker { node: broker.node_id.0, host: broker.host.to_string(), port }))
         });
-        effects.push(Effect::Brokers(brokers.collect()));
+        self.brokers = brokers.collect();
+        self.tell_brokers(effects);
         let mut complete = true;
         for answered in &response.topics {
             let Some(name) = &answered.name else { continue };
@@ -104,12 +118,30 @@ impl ProducerCore {
                     topic.refused = None;
                     topic.unknown_since = None;
                     topic.partitions = i32::try_from(answered.partitions.len()).ok().filter(|count| *count > 0);
-                    topic.leaders.clear();
+                    // What is newer stays: a broker that lags behind may still name a leader of an epoch that has passed.
+                    let mut before = std::mem::take(&mut topic.leaders);
+                    if topic.id != answered.topic_id {
+                        before.clear();
+                    }
+                    topic.id = answered.topic_id;
                     for partition in &answered.partitions {
-                        if partition.leader_id.0 >= 0 {
-                            topic.leaders.insert(partition.partition_index, partition.leader_id.0);
-                        } else {
+                        let (at, epoch) = (partition.partition_index, partition.leader_epoch);
+                        let known = before.get(&at).filter(|known| known.epoch >= 0 && epoch >= 0);
+                        let leader = match known {
+                            Some(known) if known.epoch > epoch => *known,
+                            _ => Leader { node: partition.leader_id.0, epoch },
+                        };
+                        if leader.node < 0 {
                             complete = false;
+                            continue;
+                        }
+                        topic.leaders.insert(at, leader);
+                        let place = topic.places.get(at.unsigned_abs() as usize).copied().flatten();
+                        if known.is_some_and(|known| known.epoch < leader.epoch)
+                            && let Some(place) = place
+                        {
+                            // There is somebody else to ask at once.
+                            self.partitions[place].retry_at = now;
                         }
                     }
                     complete &= topic.partitions.is_some();
@@ -121,6 +153,30 @@ impl ProducerCore {
             }
         }
         complete
+    }
+
+    /// Takes what a broker said of the leader beside a refusal (KIP-951). Whether it is news.
+    pub(super) fn moved(&mut self, place: &TopicPartition, to: &LeaderIdAndEpoch, at: &[NodeEndpoint]) -> bool {
+        let topic = self.topics.get_mut(&place.topic);
+        let Some(leader) = topic.and_then(|topic| topic.leaders.get_mut(&place.partition)) else { return false };
+        if to.leader_id.0 < 0 || to.leader_epoch <= leader.epoch {
+            return false;
+        }
+        if let Some(end) = at.iter().find(|end| end.node_id == to.leader_id)
+            && let Ok(port) = u16::try_from(end.port)
+        {
+            let broker = Broker { node: end.node_id.0, host: end.host.to_string(), port };
+            self.brokers.insert(broker.node, broker);
+        }
+        if !self.brokers.contains_key(&to.leader_id.0) {
+            return false;
+        }
+        *leader = Leader { node: to.leader_id.0, epoch: to.leader_epoch };
+        true
+    }
+
+    pub(super) fn tell_brokers(&self, effects: &mut Vec<Effect>) {
+        effects.push(Effect::Brokers(self.brokers.values().cloned().collect()));
     }
 
     /// Whether the producer id cannot be used any longer.

@@ -113,6 +113,7 @@ pub struct ProducerCore {
     /// Nothing is taken out of these two, so places in them stay good.
     topics: IndexMap<Arc<str>, Topic>,
     partitions: IndexMap<TopicPartition, Partition>,
+    brokers: BTreeMap<i32, Broker>,
     producer: Option<(i64, i16)>,
     /// A broker knows a later epoch of this producer id, which then is not ours alone.
     fenced: bool,
@@ -154,6 +155,7 @@ impl ProducerCore {
             settings,
             topics: IndexMap::new(),
             partitions: IndexMap::new(),
+            brokers: BTreeMap::new(),
             producer: None,
             fenced: false,
             transaction,
@@ -310,7 +312,7 @@ impl ProducerCore {
         } else {
             let is_available = |partition: &i32| {
                 patience.is_zero()
-                    || topic.leaders.get(partition).is_some_and(|node| !leaders.is_away(now, *node, patience))
+                    || topic.leaders.get(partition).is_some_and(|leader| !leaders.is_away(now, leader.node, patience))
             };
             choose(chance, led.clone().filter(is_available).map(queue))
                 .or_else(|| choose(chance, led.map(queue)))

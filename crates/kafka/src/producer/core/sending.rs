@@ -76,8 +76,8 @@ impl ProducerCore {
                 if is_out || !partition.may_send(now, &self.settings) || (renews && !partition.repeats()) {
                     continue;
                 }
-                let Some(&leader) = self.topics.get(&place.topic).and_then(|topic| topic.leaders.get(&place.partition))
-                else {
+                let known = self.topics.get(&place.topic).and_then(|topic| topic.leaders.get(&place.partition));
+                let Some(leader) = known.map(|leader| leader.node) else {
                     leaderless = true;
                     continue;
                 };
@@ -153,9 +153,22 @@ impl ProducerCore {
             Ok(ResponseKind::Produce(response)) => Some(response),
             _ => None,
         };
+        let mut news = false;
         for place in places {
-            let answer = response.as_ref().and_then(|response| find(response, place)).or(alike.as_ref());
-            self.batch_answered(now, id, place, answer);
+            let found = response.as_ref().and_then(|response| Some((response, find(response, place)?)));
+            self.batch_answered(now, id, place, found.map(|(_, answer)| answer).or(alike.as_ref()));
+            if let Some((response, answer)) = found
+                && self.moved(place, &answer.current_leader, &response.node_endpoints)
+            {
+                news = true;
+                if let Some(partition) = self.partitions.get_mut(place) {
+                    // There is somebody else to ask at once.
+                    partition.retry_at = now;
+                }
+            }
+        }
+        if news {
+            self.tell_brokers(effects);
         }
         if self.buffered == 0 {
             self.spare.clear();
