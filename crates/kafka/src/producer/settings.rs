@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::ProducerError;
-use crate::batch::Compression;
+use super::{Outgoing, ProducerError};
+use crate::batch::{Compression, HEADER_LEN};
 use crate::config::{Given, Keys, Remarks};
 use crate::metrics::MetricsSettings;
 use crate::net::NetSettings;
@@ -102,6 +102,19 @@ impl Default for Settings {
             availability_timeout: Duration::ZERO,
             seed: 0,
         }
+    }
+}
+
+impl Settings {
+    /// Whether the partition of a record is the one whose turn it is: nobody chose one, and its key does not.
+    #[inline]
+    pub(super) fn takes_turns(&self, record: &Outgoing<'_>) -> bool {
+        record.partition.is_none() && (record.key.is_none() || self.ignore_keys)
+    }
+
+    /// Bytes after which it is another partition's turn; zero is after each record.
+    pub(super) fn turn_bytes(&self) -> usize {
+        if self.round_robin { 0 } else { self.batch_bytes.saturating_sub(HEADER_LEN) }
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::ProducerCore;
 use super::partition::add_ticket;
-use crate::batch::{HEADER_LEN, record_size};
+use crate::batch::record_size;
 use crate::producer::ProduceBatch;
 
 impl ProducerCore {
@@ -24,14 +24,11 @@ impl ProducerCore {
         let Some(open) = partitions.get_index_mut(place).and_then(|(_, partition)| partition.open.as_mut()) else {
             return next;
         };
-        let turn = if settings.round_robin { 0 } else { settings.batch_bytes.saturating_sub(HEADER_LEN) };
-        let room = settings.buffer_bytes.saturating_sub(self.buffered).min(topic.sticky.left(turn));
+        let room = settings.buffer_bytes.saturating_sub(self.buffered).min(topic.sticky.left(settings.turn_bytes()));
         let begin = open.builder.plain_len();
         while let Some(record) = batch.get(next) {
-            let is_alike = record.partition.is_none()
-                && (record.key.is_none() || settings.ignore_keys)
-                && record.headers().len() == 0
-                && Arc::ptr_eq(record.topic, name);
+            let is_alike =
+                settings.takes_turns(&record) && record.headers().len() == 0 && Arc::ptr_eq(record.topic, name);
             let size = record_size(record.key, record.value, &[]);
             let taken = open.builder.plain_len() - begin;
             if !is_alike || size > settings.max_request_bytes || taken + size > room {

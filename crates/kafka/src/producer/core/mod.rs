@@ -232,7 +232,7 @@ impl ProducerCore {
             let Some(partition) = partition else { continue };
             let place = self.partition_place(topic, partition);
             let bytes = self.push(now, wall_ms, place, &record, &headers);
-            if record.partition.is_none() && (record.key.is_none() || self.settings.ignore_keys) {
+            if self.settings.takes_turns(&record) {
                 self.topics[topic].sticky.add(bytes);
                 next = self.append_alike(wall_ms, batch, next, record.topic, (topic, place));
             }
@@ -286,9 +286,7 @@ impl ProducerCore {
             }
             (None, Some(key)) if !self.settings.ignore_keys => Some(Some(partition_of(key, count))),
             (None, _) => {
-                let settings = &self.settings;
-                let turn = if settings.round_robin { 0 } else { settings.batch_bytes.saturating_sub(HEADER_LEN) };
-                let stays = topic.sticky.stays(count, size.saturating_sub(HEADER_LEN), turn);
+                let stays = topic.sticky.stays(count, size.saturating_sub(HEADER_LEN), self.settings.turn_bytes());
                 Some(Some(stays.unwrap_or_else(|| self.turn(now, topic_at, count))))
             }
         }
