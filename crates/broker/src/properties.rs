@@ -17,7 +17,10 @@ use crate::server::Listener;
 
 /// Kafka's names of settings that are a topic's where it has none of its own, and a topic's names for them.
 const TOPIC_DEFAULTS: &[(&str, &str)] = &[
+    ("compression.gzip.level", "compression.gzip.level"),
+    ("compression.lz4.level", "compression.lz4.level"),
     ("compression.type", "compression.type"),
+    ("compression.zstd.level", "compression.zstd.level"),
     ("log.cleaner.delete.retention.ms", "delete.retention.ms"),
     ("log.cleaner.max.compaction.lag.ms", "max.compaction.lag.ms"),
     ("log.cleaner.min.cleanable.ratio", "min.cleanable.dirty.ratio"),

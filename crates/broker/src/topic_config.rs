@@ -5,6 +5,8 @@
 
 use std::collections::BTreeMap;
 
+use kurier_kafka::batch::Compression;
+
 use crate::log::LogConfig;
 
 /// The kind of a config's value, by the numbers of `DescribeConfigs`.
@@ -239,6 +241,8 @@ pub(crate) struct TopicConfig {
     pub(crate) max_message_bytes: usize,
     pub(crate) timestamp_before_max_ms: i64,
     pub(crate) timestamp_after_max_ms: i64,
+    /// How batches are stored, with the level for those that come otherwise; `None`: as the producer sent them.
+    pub(crate) compression: Option<(Compression, Option<i32>)>,
 }
 
 impl TopicConfig {
@@ -270,6 +274,14 @@ impl TopicConfig {
             max_message_bytes: long("max.message.bytes").max(0) as usize,
             timestamp_before_max_ms: long("message.timestamp.before.max.ms"),
             timestamp_after_max_ms: long("message.timestamp.after.max.ms"),
+            compression: match text("compression.type").trim() {
+                "uncompressed" => Some((Compression::None, None)),
+                name => name.parse::<Compression>().ok().map(|compression| {
+                    let level = text(&format!("compression.{name}.level")).trim().parse::<i32>().ok();
+                    // As Java has it, -1 is gzip's way to leave it to the compressor; to zstd it is a level.
+                    (compression, level.filter(|level| compression != Compression::Gzip || *level != -1))
+                }),
+            },
         }
     }
 }
@@ -313,6 +325,21 @@ mod tests {
         for (name, value, expected) in cases {
             let reason = overrides(&[(name, value)]).check().unwrap_err();
             assert!(reason.contains(expected), "{reason}");
+        }
+    }
+
+    #[test]
+    fn compression_is_the_producers_unless_it_is_said() {
+        for (pairs, expected) in [
+            (vec![], None),
+            (vec![("compression.type", "uncompressed")], Some((Compression::None, None))),
+            (vec![("compression.type", "gzip")], Some((Compression::Gzip, None))),
+            (vec![("compression.type", "gzip"), ("compression.gzip.level", "7")], Some((Compression::Gzip, Some(7)))),
+            (vec![("compression.type", "zstd"), ("compression.zstd.level", "-1")], Some((Compression::Zstd, Some(-1)))),
+            (vec![("compression.type", "snappy")], Some((Compression::Snappy, None))),
+        ] {
+            let config = TopicConfig::new(&overrides(&pairs), &Overrides::default());
+            assert_eq!(config.compression, expected, "{pairs:?}");
         }
     }
 

@@ -1,7 +1,8 @@
 //! `Produce`: batches are checked at the door, judged by their producer's sequence, and appended as they came.
 //!
-//! Compressed records are not opened, except for compacted topics, where each must have a key: what a checksum covers is the producer's
-//! own word, and a broker that inflates every batch costs more than all the rest of it.
+//! Compressed records are not opened, except for compacted topics, where each must have a key, and for topics with a compression of their
+//! own (`compression.type`): what a checksum covers is the producer's own word, and a broker that inflates every batch costs more than all
+//! the rest of it.
 
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
@@ -9,7 +10,9 @@ use kafka_protocol::messages::produce_response::{
     BatchIndexAndErrorMessage, PartitionProduceResponse, TopicProduceResponse,
 };
 use kafka_protocol::messages::{ProduceRequest, ProduceResponse, ResponseKind};
-use kurier_kafka::batch::{Batch, BatchError, BatchHeader, Compression, Scratch, validate, validate_records};
+use kurier_kafka::batch::{
+    Batch, BatchError, BatchHeader, Compression, Scratch, recompress, validate, validate_records,
+};
 use uuid::Uuid;
 
 use super::transactions::Membership;
@@ -186,6 +189,17 @@ impl Broker {
                 }
             }
         }
+        let (records, header) = match config.compression {
+            Some((wanted, level)) if header.compression().is_ok_and(|found| found != wanted) => {
+                let batch = Batch::parse(records).map_err(refused_batch)?;
+                validate_records(&batch, &mut self.scratch).map_err(refused_batch)?;
+                let records = recompress(&batch, &mut self.scratch, wanted, level).map_err(refused_batch)?;
+                let header = validate(&records).map_err(refused_batch)?;
+                check_size(&header, config)?;
+                (records, header)
+            }
+            _ => (records, header),
+        };
         let base_offset = log.append(&*self.store, &config.log, now_ms, &records, &header).map_err(|error| {
             tracing::error!(
                 topic = name,
@@ -229,6 +243,24 @@ fn check_batch(records: &[u8], config: &TopicConfig, version: i16, now_ms: i64) 
         let reason = "Produce requests before version 7 may not be compressed by zstd.";
         return Err(Refusal::new(ResponseError::UnsupportedCompressionType, reason));
     }
+    check_size(&header, config)?;
+    if !config.log.log_append_time {
+        let latest = now_ms.saturating_add(config.timestamp_after_max_ms);
+        let earliest = now_ms.saturating_sub(config.timestamp_before_max_ms);
+        let has_time = header.max_timestamp >= 0;
+        if has_time && (header.max_timestamp > latest || header.base_timestamp < earliest) {
+            let reason = format!(
+                "Timestamps from {} to {} are outside of the range [{earliest}, {latest}] that the topic allows.",
+                header.base_timestamp, header.max_timestamp
+            );
+            return Err(Refusal::new(ResponseError::InvalidTimestamp, reason));
+        }
+    }
+    Ok(header)
+}
+
+/// A batch that is stored otherwise than it came has to fit in both forms, as in Apache Kafka.
+fn check_size(header: &BatchHeader, config: &TopicConfig) -> Result<(), Refusal> {
     if header.size > config.max_message_bytes {
         let reason = format!(
             "The record batch size is {} bytes which exceeds the maximum configured value of {}.",
@@ -243,19 +275,7 @@ fn check_batch(records: &[u8], config: &TopicConfig, version: i16, now_ms: i64) 
         );
         return Err(Refusal::new(ResponseError::RecordListTooLarge, reason));
     }
-    if !config.log.log_append_time {
-        let latest = now_ms.saturating_add(config.timestamp_after_max_ms);
-        let earliest = now_ms.saturating_sub(config.timestamp_before_max_ms);
-        let has_time = header.max_timestamp >= 0;
-        if has_time && (header.max_timestamp > latest || header.base_timestamp < earliest) {
-            let reason = format!(
-                "Timestamps from {} to {} are outside of the range [{earliest}, {latest}] that the topic allows.",
-                header.base_timestamp, header.max_timestamp
-            );
-            return Err(Refusal::new(ResponseError::InvalidTimestamp, reason));
-        }
-    }
-    Ok(header)
+    Ok(())
 }
 
 /// In a compacted topic a record without a key could never be replaced.

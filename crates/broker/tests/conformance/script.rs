@@ -1,6 +1,7 @@
 //! What both brokers are asked.
 
 mod alone;
+mod compression;
 mod consumers;
 mod groups;
 mod records;
@@ -26,6 +27,7 @@ use uuid::Uuid;
 
 use crate::side::Known;
 use alone::alone;
+use compression::compression;
 use consumers::consumers;
 use groups::groups;
 use records::{records, versions};
@@ -69,6 +71,7 @@ pub(crate) fn script() -> Vec<Step> {
     steps.extend(alone());
     steps.extend(records());
     steps.extend(versions());
+    steps.extend(compression());
     steps.extend(sessions());
     steps.extend(groups());
     steps.extend(consumers());

@@ -6,7 +6,9 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use anyhow::Result;
+use bytes::Bytes;
 use kafka_protocol::messages::{ApiKey, ApiVersionsRequest, ApiVersionsResponse, RequestKind, ResponseKind};
+use kurier_kafka::batch::{BatchHeader, Batches, Scratch};
 use kurier_kafka::wire::{decode_response_kind, encode_request_kind};
 use uuid::Uuid;
 
@@ -162,7 +164,23 @@ impl Side {
     }
 }
 
-/// Lists without an order of their own are sorted.
+/// Batches as text that does not tell one compressor from another; what cannot be read stays as it is.
+fn legible(records: Bytes) -> Bytes {
+    let mut text = String::new();
+    let mut scratch = Scratch::default();
+    for batch in Batches::new(records.clone()) {
+        let Ok(batch) = batch else { return records };
+        let header = BatchHeader { size: 0, crc: 0, ..batch.header().clone() };
+        text.push_str(&format!("{header:?} {:?}", header.compression()));
+        let Ok(opened) = batch.records(&mut scratch) else { return records };
+        for record in &opened {
+            text.push_str(&format!("{record:?}"));
+        }
+    }
+    text.into()
+}
+
+/// Lists without an order of their own are sorted, and records made legible.
 fn put_in_order(response: &mut ResponseKind) {
     match response {
         ResponseKind::Metadata(metadata) => metadata.topics.sort_by_key(|topic| topic.error_code),
@@ -189,6 +207,11 @@ fn put_in_order(response: &mut ResponseKind) {
         }
         ResponseKind::ElectLeaders(elected) => {
             elected.replica_election_results.sort_by(|left, right| left.topic.as_str().cmp(right.topic.as_str()));
+        }
+        ResponseKind::Fetch(fetched) => {
+            for partition in fetched.responses.iter_mut().flat_map(|topic| &mut topic.partitions) {
+                partition.records = partition.records.take().map(legible);
+            }
         }
         ResponseKind::AddPartitionsToTxn(added) => {
             for topic in &mut added.results_by_topic_v3_and_below {

@@ -29,7 +29,7 @@ pub use header::{
     BatchHeader, Frames, HEADER_LEN, NO_PRODUCER_EPOCH, NO_PRODUCER_ID, NO_SEQUENCE, TimestampType, set_base_offset,
     set_leader_epoch, set_log_append_time, set_max_timestamp, validate,
 };
-pub use rewrite::{Filtered, empty_like, filter, placeholder_for, validate_records};
+pub use rewrite::{Filtered, empty_like, filter, placeholder_for, recompress, validate_records};
 
 /// Why bytes are not a record batch, or a batch cannot be built.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

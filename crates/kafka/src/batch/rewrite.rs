@@ -46,6 +46,29 @@ pub fn validate_records(batch: &Batch, scratch: &mut Scratch) -> Result<i64, Bat
     Ok(max_timestamp)
 }
 
+/// The same records in another compression: offsets, timestamps, producer and sequence stay. `level` is `None` for the compression's own.
+///
+/// For a log whose topic says how its records are compressed. Nothing is checked beyond what decompression needs; [`validate_records`] comes
+/// first.
+pub fn recompress(
+    batch: &Batch,
+    scratch: &mut Scratch,
+    compression: Compression,
+    level: Option<i32>,
+) -> Result<Bytes, BatchError> {
+    let records = batch.records(scratch)?;
+    let mut header = batch.header().clone();
+    header.attributes = header.attributes & !COMPRESSION_BITS | i16::from(compression.id());
+    let mut rewritten = vec![0; HEADER_LEN];
+    compress(compression, level, records.data(), &mut rewritten)
+        .map_err(|error| BatchError::Compress { compression, reason: error.to_string() })?;
+    if rewritten.len() > i32::MAX as usize {
+        return Err(BatchError::TooLarge { offset: header.base_offset, limit: i32::MAX as usize });
+    }
+    header.write_over(&mut rewritten);
+    Ok(Bytes::from(rewritten))
+}
+
 /// Keeps the records that `keep` says, with their offsets, timestamps and headers; the batch keeps its offsets, producer and compression.
 ///
 /// `delete_horizon_ms` notes in the batch from when on its tombstones may be removed; it is only set where none is yet.

@@ -184,6 +184,37 @@ fn log_append_time_is_the_brokers() {
 }
 
 #[test]
+fn a_topic_stores_records_in_its_own_compression() {
+    for (own, stored) in
+        [("producer", None), ("uncompressed", Some(Compression::None)), ("zstd", Some(Compression::Zstd))]
+    {
+        let mut rig = Rig::new(BrokerConfig::default());
+        rig.create_topic("t", 1, &[("compression.type", own)]);
+        for (number, compression) in (0..).zip(Compression::ALL) {
+            let mut builder = Builder::new(BuilderOptions { compression, ..BuilderOptions::default() });
+            assert!((0..2).all(|value: u8| builder.try_push(1_700_000_000_000, None, Some(&[b'0' + value]), &[])));
+            let mut batch = builder.finish().unwrap();
+            batch.stamp(sequence(9, 0, number * 2));
+            let batch = batch.seal();
+            for _ in 0..2 {
+                let response = rig.produce("t", 0, batch.clone());
+                assert_eq!(
+                    (response.error_code, response.base_offset),
+                    (0, i64::from(number) * 2),
+                    "{own} {compression}"
+                );
+                rig.kill();
+            }
+            let bytes = rig.fetch("t", 0, i64::from(number) * 2, 0).records.unwrap();
+            let found = Batches::new(bytes).next().unwrap().unwrap();
+            assert_eq!(found.header().compression(), Ok(stored.unwrap_or(compression)), "{own} {compression}");
+        }
+        let values: Vec<_> = rig.read_all("t", 0).into_iter().map(|(_, value)| value).collect();
+        assert_eq!(values, ["0", "1"].repeat(5), "{own}");
+    }
+}
+
+#[test]
 fn offsets_are_found_by_time_in_every_compression() {
     for compression in Compression::ALL {
         let mut rig = Rig::new(BrokerConfig::default());
