@@ -86,7 +86,7 @@ fn send(core: &mut ProducerCore, now: &mut Duration, batch: &ProduceBatch, effec
         *now += Duration::from_millis(1);
         match appended {
             Appended::All => break,
-            Appended::UpTo(at) => from = at,
+            Appended::UpTo(at, _) => from = at,
         }
     }
 }

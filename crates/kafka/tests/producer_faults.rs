@@ -500,7 +500,7 @@ fn check(seed: u64, weather: Weather, settings: Settings, records: u64) -> Met {
             world.pass_on();
             match taken {
                 Appended::All => break,
-                Appended::UpTo(at) => from = at,
+                Appended::UpTo(at, _) => from = at,
             }
             let until = world.now + Duration::from_millis(50);
             world.advance(until);
@@ -662,7 +662,7 @@ fn who_may_not_have_a_producer_id_is_told_so() {
         }
         match taken {
             Appended::All => break,
-            Appended::UpTo(at) => from = at,
+            Appended::UpTo(at, _) => from = at,
         }
     }
     let told = core.take_deliveries();

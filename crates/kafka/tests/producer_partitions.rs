@@ -74,7 +74,7 @@ fn sent(settings: Settings, leaders: &[i32], records: u64) -> Vec<i32> {
             now += Duration::from_millis(1);
             match appended {
                 Appended::All => break,
-                Appended::UpTo(at) => from = at,
+                Appended::UpTo(at, _) => from = at,
             }
         }
         for delivery in core.take_deliveries() {

@@ -11,7 +11,7 @@ use super::{
     ConsumerConfig, ConsumerError, OffsetAndMetadata, OffsetAndTimestamp, OffsetSpec, Offsets, Polled, Settings,
     Subscription, TcpTransport, TopicPartition,
 };
-use crate::metrics::Metric;
+use crate::metrics::{Elapsed, Metric};
 use crate::net::{Groups, Transport};
 
 /// Reads records: of partitions that it is told, or of its share in a group.
@@ -23,6 +23,8 @@ pub struct Consumer {
     transport: Arc<dyn Transport>,
     client_id: String,
     api_timeout: Duration,
+    commits: Elapsed,
+    lookups: Elapsed,
 }
 
 impl fmt::Debug for Consumer {
@@ -44,7 +46,14 @@ impl Consumer {
     pub fn with_transport(settings: Settings, transport: Arc<dyn Transport>) -> Self {
         let api_timeout = settings.api_timeout;
         let shared = Shared::start(settings, Arc::clone(&transport));
-        Self { shared, transport, client_id: String::new(), api_timeout }
+        Self {
+            shared,
+            transport,
+            client_id: String::new(),
+            api_timeout,
+            commits: Elapsed::default(),
+            lookups: Elapsed::default(),
+        }
     }
 
     /// Reads exactly these partitions, outside of any group. Each begins where it was sought to, else at the committed offset (with a `group.id`), else
@@ -83,6 +92,7 @@ impl Consumer {
 
     /// Commits offsets, in the name of the generation that holds now.
     pub async fn commit(&self, offsets: Offsets) -> Result<(), ConsumerError> {
+        let _going = self.commits.begin();
         self.shared.call(Call::Commit(offsets), self.api_timeout).await.map(|_| ())
     }
 
@@ -91,6 +101,7 @@ impl Consumer {
         &self,
         partitions: impl IntoIterator<Item = TopicPartition>,
     ) -> Result<Offsets, ConsumerError> {
+        let _going = self.lookups.begin();
         match self.shared.call(Call::Committed(partitions.into_iter().collect()), self.api_timeout).await? {
             Outcome::Committed(offsets) => Ok(offsets),
             _ => Ok(Offsets::new()),
@@ -250,6 +261,12 @@ impl Consumer {
     pub fn metrics(&self) -> Vec<Metric> {
         let mut out = Vec::new();
         self.shared.with(|core, now, _| core.metrics(now, &self.client_id, &mut out));
+        for (name, elapsed) in
+            [("commit-sync-time-ns-total", &self.commits), ("committed-time-ns-total", &self.lookups)]
+        {
+            let tags = vec![("client-id", self.client_id.clone())];
+            out.push(Metric { name, group: "consumer-metrics", tags, value: elapsed.nanos() });
+        }
         let groups = Groups { client: "consumer-metrics", node: "consumer-node-metrics" };
         self.transport.metrics(&self.client_id, groups, &mut out);
         out

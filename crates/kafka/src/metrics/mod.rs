@@ -2,12 +2,14 @@
 //!
 //! Every client has its figures in plain structs beside its state and records once a request or a batch, never once a record; nothing is formatted
 //! before somebody asks. Windows are those of Java: `metrics.num.samples` of `metrics.sample.window.ms` ([`Stat`]). Figures of Java's selector threads
-//! (`io-*`, `select-*`) have no counterpart. Pure; time is passed in.
+//! (`io-*`, `select-*`) have no counterpart. Pure but for [`Elapsed`]; time is passed in.
 
+mod elapsed;
 mod stat;
 
 use std::time::Duration;
 
+pub(crate) use elapsed::Elapsed;
 pub(crate) use stat::Stat;
 
 /// A figure of a client: what Java calls an MBean's attribute.

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use kafka_protocol::messages::ResponseKind;
 
 use super::core::{Appended, Effect, Input, Operation, ProducerCore};
+use super::waits::Waits;
 use super::{Delivery, DeliveryError, ProduceBatch, ProducerConfig, ProducerError, Settings};
 use crate::consumer::Offsets;
 use crate::error::KafkaError;
@@ -28,6 +29,7 @@ pub struct Producer {
     transport: Arc<dyn Transport>,
     client_id: String,
     max_block: Duration,
+    waits: Waits,
 }
 
 impl fmt::Debug for Producer {
@@ -84,9 +86,9 @@ impl Producer {
 
     /// A producer over any transport; its task runs on the tokio runtime that this is called in.
     pub fn with_transport(settings: Settings, transport: Arc<dyn Transport>) -> Self {
-        let max_block = settings.max_block;
+        let (max_block, waits) = (settings.max_block, Waits::new(settings.metrics));
         let shared = Driver::start(ProducerCore::new(settings), Arc::clone(&transport));
-        Self { shared, transport, client_id: String::new(), max_block }
+        Self { shared, transport, client_id: String::new(), max_block, waits }
     }
 
     /// Takes a batch, in order behind those before; waits while the buffer is full or a topic is not known yet. The batch is empty afterwards.
@@ -94,7 +96,10 @@ impl Producer {
     /// Dropping the future leaves the records that were taken taken, and the batch as it was.
     pub async fn send(&self, batch: &mut ProduceBatch) -> Result<(), ProducerError> {
         let mut from = 0;
+        let mut waiting = None;
         let look = || {
+            // What it waited for may be another thing from now on.
+            drop(waiting.take());
             let taken = self.shared.with_open(|core, now, effects| {
                 let appended = core.append(now, wall_ms(), batch, from, effects);
                 (appended, core.next_deadline(now))
@@ -102,8 +107,9 @@ impl Producer {
             match taken {
                 None => ControlFlow::Break(Err(ProducerError::Closed)),
                 Some((Appended::All, _)) => ControlFlow::Break(Ok(())),
-                Some((Appended::UpTo(at), again)) => {
+                Some((Appended::UpTo(at, awaited), again)) => {
                     from = at;
+                    waiting = Some(self.waits.wait(awaited));
                     // Besides room and metadata, time alone can end the wait: a topic that stays unknown is given up.
                     ControlFlow::Continue(again.and_then(|at| self.shared.instant(at)))
                 }
@@ -136,6 +142,7 @@ impl Producer {
     /// Sends all that was taken before without lingering, and waits until it has been told of; [`Self::deliveries`] has the outcomes. Dropping the
     /// future only ends the wait. Ends when the producer is closed.
     pub async fn flush(&self) {
+        let _going = self.waits.flush.begin();
         let mark = self.shared.with(|core, now, effects| core.flush(now, effects));
         let look = || match self.shared.look(|core, ended| ended || core.is_flushed(mark)) {
             true => ControlFlow::Break(()),
@@ -176,6 +183,7 @@ impl Producer {
     /// # Errors
     /// Java's, if this is not the moment.
     pub fn begin(&self) -> Result<(), KafkaError> {
+        let _going = self.waits.begin.begin();
         self.shared.with_open(|core, _, _| core.begin_transaction()).unwrap_or_else(|| Err(closed()))
     }
 
@@ -208,6 +216,7 @@ impl Producer {
         operation: Operation,
         begin: impl FnOnce(&mut ProducerCore, Duration, &mut Vec<Effect>) -> Result<(), KafkaError>,
     ) -> Result<(), KafkaError> {
+        let _going = self.waits.of(operation).begin();
         self.shared.with_open(begin).unwrap_or_else(|| Err(closed()))?;
         let look = || match self.shared.look(|core, ended| (core.take_outcome(operation), ended)) {
             (Some(outcome), _) => ControlFlow::Break(outcome),
@@ -232,6 +241,7 @@ impl Producer {
     pub fn metrics(&self) -> Vec<Metric> {
         let mut out = Vec::new();
         self.shared.with(|core, now, _| core.metrics(now, &self.client_id, &mut out));
+        self.waits.gather(&self.client_id, &mut out);
         let groups = Groups { client: "producer-metrics", node: "producer-node-metrics" };
         self.transport.metrics(&self.client_id, groups, &mut out);
         out

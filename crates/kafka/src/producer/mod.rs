@@ -9,6 +9,7 @@ mod driver;
 mod figures;
 mod partitioner;
 mod settings;
+mod waits;
 
 pub use batch::{Destination, Draft, Outgoing, ProduceBatch, Ticket};
 pub use driver::Producer;

@@ -174,7 +174,7 @@ impl World {
             draft.finish(ticket, Destination { topic: &topic, partition, timestamp: Some(1) });
         }
         let mut from = 0;
-        while let Appended::UpTo(at) = self.core.append(self.now, 0, &batch, from, &mut self.effects) {
+        while let Appended::UpTo(at, _) = self.core.append(self.now, 0, &batch, from, &mut self.effects) {
             from = at;
             self.pass_on();
             let until = self.now + Duration::from_millis(50);

@@ -105,7 +105,7 @@ impl World {
         let app = self.producer(process);
         let is_taken = match app.core.append(now, wall_ms, &app.batch, app.taken, &mut effects) {
             Appended::All => true,
-            Appended::UpTo(at) => {
+            Appended::UpTo(at, _) => {
                 app.taken = at;
                 false
             }

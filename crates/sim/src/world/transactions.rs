@@ -94,7 +94,7 @@ impl World {
                 app.taken = 0;
                 true
             }
-            Appended::UpTo(at) => {
+            Appended::UpTo(at, _) => {
                 app.taken = at;
                 false
             }

@@ -85,8 +85,17 @@ pub enum Effect {
 pub enum Appended {
     /// The whole batch was taken.
     All,
-    /// The records before this one were taken; there is no room, or the topic is not known yet.
-    UpTo(usize),
+    /// The records before this one were taken; what it waits for has to come first.
+    UpTo(usize, Awaited),
+}
+
+/// What a record waits for that is not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Awaited {
+    /// Room within `buffer.memory`.
+    Room,
+    /// What the cluster says of its topic.
+    Metadata,
 }
 
 /// How far records had been taken when it was made.
@@ -217,7 +226,7 @@ impl ProducerCore {
             }
             // A record larger than the whole buffer passes when nothing else is there.
             if self.buffered > 0 && self.buffered + size > self.settings.buffer_bytes {
-                taken = Appended::UpTo(at);
+                taken = Appended::UpTo(at, Awaited::Room);
                 break;
             }
             let topic = match recent {
@@ -226,7 +235,7 @@ impl ProducerCore {
             };
             recent = Some((record.topic, topic));
             let Some(partition) = self.partition_for(now, &record, size, topic) else {
-                taken = Appended::UpTo(at);
+                taken = Appended::UpTo(at, Awaited::Metadata);
                 break;
             };
             let Some(partition) = partition else { continue };
