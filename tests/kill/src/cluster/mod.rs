@@ -30,6 +30,8 @@ const PARTITIONS: i32 = 3;
 const PATIENCE: Duration = Duration::from_secs(300);
 /// How often a moment is looked for.
 const LOOK: Duration = Duration::from_micros(500);
+/// After so long without a new stage it is looked whether the work goes on at all.
+const LOOK_FOR_STAGE: Duration = Duration::from_millis(50);
 /// How long the moment is looked for that was aimed at, before another one is taken.
 const AIMING: Duration = Duration::from_secs(5);
 /// Longest that a killed broker stays dead; beyond three seconds the others notice by themselves.
@@ -201,10 +203,13 @@ impl Bed {
             _ => self.leader(admin, &work.topic, partition)?,
         };
         if work.scenario == Scenario::Transactional {
-            // A moment that is short is missed often; then the next one is as good.
-            self.wait_until(worker, AIMING, || work.stage() == aim)?;
+            // Where none comes any more, another moment is as good.
+            self.wait_until(worker, AIMING, || work.wait_for(aim, LOOK_FOR_STAGE))?;
         }
-        std::thread::sleep(Duration::from_micros(rng.below(3_000)));
+        // Most stages are over after some milliseconds, so half of the kills come at once.
+        if rng.below(2) == 0 {
+            std::thread::sleep(Duration::from_micros(rng.below(3_000)));
+        }
         let (taken, acknowledged, stage) = (work.taken(), work.acknowledged(), work.stage());
         self.trio.kill(victim)?;
         let phase = match work.scenario {

@@ -8,12 +8,17 @@ use rdkafka::client::ClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::DeliveryResult;
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
+use rdkafka::producer::{BaseRecord, Producer, ProducerContext, ThreadedProducer};
 use std::ops::Range;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-/// How long one call may take; what comes to nothing is called again.
+/// How long one call may take; what comes to nothing is called again,
 const CALL: Duration = Duration::from_secs(30);
+/// but not for ever: a run waits no longer either.
+const PATIENCE: Duration = Duration::from_secs(240);
+
+/// A while for records to be told of.
+const MOMENT: Duration = Duration::from_millis(5);
 
 #[derive(Default)]
 struct Told(Mutex<(u64, Option<String>)>);
@@ -34,8 +39,10 @@ impl ProducerContext for Told {
     }
 }
 
+/// Its events are taken by a thread of its own. Aborting purges what is on its way and waits until that has been told of: whoever takes the events only
+/// between calls waits for ever.
 pub(super) struct Rival {
-    producer: BaseProducer<Told>,
+    producer: ThreadedProducer<Told>,
     value: Vec<u8>,
 }
 
@@ -56,11 +63,17 @@ impl Rival {
     }
 
     /// Calls again what may be called again.
-    fn call(&self, what: impl Fn(&BaseProducer<Told>) -> Result<(), KafkaError>) -> Result<(), KafkaError> {
+    fn call(&self, what: impl Fn(&ThreadedProducer<Told>) -> Result<(), KafkaError>) -> Result<(), KafkaError> {
+        let deadline = Instant::now() + PATIENCE;
         loop {
-            match what(&self.producer) {
-                Err(KafkaError::Transaction(error)) if error.is_retriable() => {}
-                outcome => return outcome,
+            let outcome = what(&self.producer);
+            let again = match &outcome {
+                Err(KafkaError::Transaction(error)) => error.is_retriable(),
+                Err(KafkaError::Flush(error)) => *error == RDKafkaErrorCode::OperationTimedOut,
+                _ => false,
+            };
+            if !again || Instant::now() > deadline {
+                return outcome;
             }
         }
     }
@@ -78,7 +91,7 @@ impl Client for Rival {
                     Ok(()) => break,
                     Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => {
                         record = back;
-                        self.producer.poll(Duration::from_millis(10));
+                        std::thread::sleep(MOMENT);
                     }
                     // The transaction has failed; its commit says so.
                     Err((KafkaError::MessageProduction(_), _)) if work.scenario == Scenario::Transactional => break,
@@ -86,7 +99,6 @@ impl Client for Rival {
                 }
             }
         }
-        self.producer.poll(Duration::ZERO);
         Ok(())
     }
 
@@ -95,7 +107,7 @@ impl Client for Rival {
     }
 
     fn wait(&mut self) {
-        self.producer.poll(Duration::from_millis(20));
+        std::thread::sleep(MOMENT);
     }
 
     fn flush(&mut self) {

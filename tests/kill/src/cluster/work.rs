@@ -6,10 +6,11 @@
 use super::clients::{Client, Failure};
 use crate::Rng;
 use anyhow::Result;
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 /// Length of a value: a number and what follows from it.
 pub(super) const VALUE_BYTES: usize = 100;
@@ -33,12 +34,25 @@ pub enum Scenario {
 
 /// What a transactional producer is at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
 pub(super) enum Stage {
     Between,
     Sending,
     Committing,
     Aborting,
+}
+
+/// What the client is at, and the stage that somebody waits for.
+#[derive(Debug)]
+struct Aim {
+    stage: Stage,
+    wanted: Option<Wanted>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wanted {
+    Coming(Stage),
+    /// It has begun, and the client waits until that is noticed.
+    Begun,
 }
 
 /// A run's work and how far it is.
@@ -51,7 +65,8 @@ pub(super) struct Work {
     seed: u64,
     taken: AtomicU64,
     acknowledged: AtomicU64,
-    stage: AtomicU8,
+    aim: Mutex<Aim>,
+    aim_changed: Condvar,
     stop: AtomicBool,
     ends: Mutex<Ends>,
 }
@@ -76,7 +91,8 @@ impl Work {
             seed,
             taken: AtomicU64::new(0),
             acknowledged: AtomicU64::new(0),
-            stage: AtomicU8::new(Stage::Between as u8),
+            aim: Mutex::new(Aim { stage: Stage::Between, wanted: None }),
+            aim_changed: Condvar::new(),
             stop: AtomicBool::new(false),
             ends: Mutex::default(),
         })
@@ -106,12 +122,22 @@ impl Work {
     }
 
     pub(super) fn stage(&self) -> Stage {
-        match self.stage.load(Ordering::Relaxed) {
-            1 => Stage::Sending,
-            2 => Stage::Committing,
-            3 => Stage::Aborting,
-            _ => Stage::Between,
+        self.aim.lock().stage
+    }
+
+    /// Waits until a stage begins, no longer than `patience`. The client does not go on before it has been noticed: stages of a few milliseconds would be over
+    /// before somebody wakes on a machine that does other things as well.
+    pub(super) fn wait_for(&self, stage: Stage, patience: Duration) -> bool {
+        let (mut aim, deadline) = (self.aim.lock(), Instant::now() + patience);
+        aim.wanted = Some(Wanted::Coming(stage));
+        while aim.wanted != Some(Wanted::Begun) {
+            if self.aim_changed.wait_until(&mut aim, deadline).timed_out() {
+                break;
+            }
         }
+        let has_begun = aim.wanted.take() == Some(Wanted::Begun);
+        self.aim_changed.notify_all();
+        has_begun
     }
 
     pub(super) fn ends(&self) -> Ends {
@@ -129,7 +155,13 @@ impl Work {
     }
 
     fn enter(&self, stage: Stage) {
-        self.stage.store(stage as u8, Ordering::Relaxed);
+        let mut aim = self.aim.lock();
+        aim.stage = stage;
+        if aim.wanted == Some(Wanted::Coming(stage)) {
+            aim.wanted = Some(Wanted::Begun);
+            self.aim_changed.notify_all();
+            self.aim_changed.wait_while(&mut aim, |aim| aim.wanted == Some(Wanted::Begun));
+        }
     }
 
     /// Does all of it.
