@@ -4,8 +4,9 @@
 //! producers that it does not know included: their first batch may have any number. A connection that breaks leaves behind what it carried, some of
 //! which arrives later, beside what is sent again.
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, VecDeque};
+mod simulated;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,6 +26,7 @@ use kurier_kafka::group::RequestId;
 use kurier_kafka::net::TransportError;
 use kurier_kafka::producer::core::{Appended, Effect, Input, ProducerCore};
 use kurier_kafka::producer::{Destination, ProduceBatch, Settings};
+use simulated::{Queue, Rng};
 
 const NODES: i32 = 3;
 const TOPICS: [&str; 2] = ["a", "b"];
@@ -40,32 +42,6 @@ const OUT_OF_ORDER_SEQUENCE: i16 = 45;
 const UNKNOWN_PRODUCER_ID: i16 = 59;
 const INVALID_PRODUCER_EPOCH: i16 = 47;
 const INVALID_RECORD: i16 = 87;
-
-/// SplitMix64.
-struct Rng(u64);
-
-impl Rng {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, limit: u64) -> u64 {
-        self.next() % limit
-    }
-
-    /// Whether something happens that happens so many times in a thousand.
-    fn chance(&mut self, per_mille: u64) -> bool {
-        self.below(1_000) < per_mille
-    }
-
-    fn millis(&mut self, limit: u64) -> Duration {
-        Duration::from_micros(self.below(limit * 1_000))
-    }
-}
 
 /// How bad it is.
 #[derive(Clone, Copy, Debug)]
@@ -256,10 +232,7 @@ struct World {
     core: ProducerCore,
     cluster: Cluster,
     effects: Vec<Effect>,
-    /// By time, then by number.
-    due: BinaryHeap<Reverse<(Duration, u64)>>,
-    events: HashMap<u64, Event>,
-    next_event: u64,
+    queue: Queue<Event>,
     /// The connection to each broker: its number, when the last request on it arrives and the last answer is there, and who waits for answers.
     connections: HashMap<Option<i32>, Connection>,
     next_connection: u64,
@@ -278,12 +251,6 @@ struct Connection {
 }
 
 impl World {
-    fn schedule(&mut self, at: Duration, event: Event) {
-        self.next_event += 1;
-        self.due.push(Reverse((at, self.next_event)));
-        self.events.insert(self.next_event, event);
-    }
-
     fn send(&mut self, id: RequestId, to: &Target, request: Box<RequestKind>) {
         let node = match to {
             Target::Node(node) => Some(*node),
@@ -299,7 +266,7 @@ impl World {
         connection.arrival = connection.arrival.max(self.now + latency);
         connection.waiting.push(id);
         let (at, connection) = (connection.arrival, connection.number);
-        self.schedule(at, Event::Arrives { id, node, connection, request });
+        self.queue.schedule(at, Event::Arrives { id, node, connection, request });
         if self.rng.chance(self.cluster.weather.breaks) {
             self.break_connection(node);
         }
@@ -308,30 +275,22 @@ impl World {
     /// Nothing more is answered on it; of what is under way a first part arrives all the same, perhaps late.
     fn break_connection(&mut self, node: Option<i32>) {
         let Some(broken) = self.connections.remove(&node) else { return };
-        let mut carried: Vec<(u64, RequestId)> = self
-            .events
-            .iter()
-            .filter_map(|(number, event)| match event {
-                Event::Arrives { id, connection, .. } if *connection == broken.number => Some((*number, *id)),
-                _ => None,
-            })
-            .collect();
-        carried.sort_unstable();
+        let carries =
+            |event: &Event| matches!(event, Event::Arrives { connection, .. } if *connection == broken.number);
+        let mut carried: Vec<_> = self.queue.events.extract_if(|_, event| carries(event)).collect();
+        carried.sort_unstable_by_key(|(number, _)| *number);
         let arrive = self.rng.below(carried.len() as u64 + 1) as usize;
         // What is in a broker's buffers may be read long after.
         let (late, steps) = if self.cluster.weather.late && self.rng.chance(300) { (2_000, 5) } else { (1, 1) };
         let mut at = self.now + self.rng.millis(late);
-        for (place, (number, _)) in carried.iter().enumerate() {
-            let event = self.events.remove(number).unwrap();
-            if place < arrive {
-                at += self.rng.millis(steps);
-                self.schedule(at, event);
-            }
+        for (_, event) in carried.into_iter().take(arrive) {
+            at += self.rng.millis(steps);
+            self.queue.schedule(at, event);
         }
         for id in broken.waiting {
             let noticed = self.now + self.rng.millis(30);
             let noticed = if self.cluster.weather.late { noticed } else { noticed.max(at) };
-            self.schedule(noticed, Event::Answered { id, response: Box::new(Err(TransportError::Unanswered)) });
+            self.queue.schedule(noticed, Event::Answered { id, response: Box::new(Err(TransportError::Unanswered)) });
         }
     }
 
@@ -344,7 +303,7 @@ impl World {
                     open.waiting.retain(|waiting| *waiting != id);
                     // Answers may overtake one another: the core has to put them in order.
                     let at = self.now + self.rng.millis(10);
-                    self.schedule(at, Event::Answered { id, response: Box::new(Ok(response)) });
+                    self.queue.schedule(at, Event::Answered { id, response: Box::new(Ok(response)) });
                 }
             }
             Event::Answered { id, response } => {
@@ -416,13 +375,12 @@ impl World {
 
     /// Goes on to the next thing that happens, no further than `until`.
     fn advance(&mut self, until: Duration) {
-        let event = self.due.peek().map(|Reverse((at, _))| *at);
+        let event = self.queue.next_at();
         let deadline = self.core.next_deadline(self.now);
         let next = [event, deadline, Some(until)].into_iter().flatten().min().unwrap();
         self.now = self.now.max(next);
         if event.is_some_and(|at| at <= self.now) {
-            let Reverse((_, number)) = self.due.pop().unwrap();
-            if let Some(event) = self.events.remove(&number) {
+            if let Some(event) = self.queue.pop() {
                 self.happen(event);
             }
         } else if deadline.is_some_and(|at| at <= self.now) {
@@ -477,9 +435,7 @@ fn check(seed: u64, weather: Weather, settings: Settings, records: u64) -> Met {
         core: ProducerCore::new(settings),
         cluster,
         effects: Vec::new(),
-        due: BinaryHeap::new(),
-        events: HashMap::new(),
-        next_event: 0,
+        queue: Queue::new(),
         connections: HashMap::new(),
         next_connection: 0,
         named: HashMap::new(),
@@ -506,7 +462,7 @@ fn check(seed: u64, weather: Weather, settings: Settings, records: u64) -> Met {
             world.advance(until);
         }
         if world.rng.chance(weather.forgets) {
-            while (world.told.len() as u64) < sent || !world.due.is_empty() {
+            while (world.told.len() as u64) < sent || world.queue.next_at().is_some() {
                 let until = world.now + Duration::from_secs(1);
                 world.advance(until);
             }
@@ -526,7 +482,7 @@ fn check(seed: u64, weather: Weather, settings: Settings, records: u64) -> Met {
     }
     assert_eq!(world.core.buffered(), 0, "seed {seed}: room is given back");
     // What was left behind on broken connections arrives.
-    while !world.due.is_empty() {
+    while world.queue.next_at().is_some() {
         world.advance(end);
     }
     let mut places = BTreeMap::new();

@@ -25,6 +25,8 @@ use kafka_protocol::messages::{
 use kafka_protocol::protocol::StrBytes;
 use kurier_kafka::batch::{Batches, Scratch, sequence_after};
 
+use crate::simulated::Rng;
+
 const NODES: i32 = 3;
 pub(crate) const TOPIC: &str = "t";
 pub(crate) const PARTITIONS: i32 = 3;
@@ -42,28 +44,6 @@ const CONCURRENT_TRANSACTIONS: i16 = 51;
 const INVALID_RECORD: i16 = 87;
 const PRODUCER_FENCED: i16 = 90;
 const TRANSACTION_ABORTABLE: i16 = 120;
-
-/// SplitMix64.
-pub(crate) struct Rng(pub(crate) u64);
-
-impl Rng {
-    pub(crate) fn below(&mut self, limit: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % limit
-    }
-
-    /// Whether something happens that happens so many times in a thousand.
-    pub(crate) fn chance(&mut self, per_mille: u64) -> bool {
-        self.below(1_000) < per_mille
-    }
-
-    pub(crate) fn millis(&mut self, limit: u64) -> Duration {
-        Duration::from_micros(self.below(limit * 1_000))
-    }
-}
 
 /// How bad it is, in thousandths.
 #[derive(Clone, Copy, Debug, Default)]

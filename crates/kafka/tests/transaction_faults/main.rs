@@ -5,13 +5,14 @@
 //! carried may arrive later, beside what is sent again. At the end the run tells how often each refusal was met: none of them never.
 
 mod cluster;
+#[path = "../simulated/mod.rs"]
+mod simulated;
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use cluster::{Cluster, ID, PARTITIONS, Rng, TOPIC, Weather};
+use cluster::{Cluster, ID, PARTITIONS, TOPIC, Weather};
 use kafka_protocol::messages::{RequestKind, ResponseKind};
 use kurier_kafka::consumer::core::Target;
 use kurier_kafka::consumer::{OffsetAndMetadata, Offsets, TopicPartition};
@@ -20,6 +21,7 @@ use kurier_kafka::group::{GroupMetadata, RequestId};
 use kurier_kafka::net::TransportError;
 use kurier_kafka::producer::core::{Appended, Effect, Input, Operation, ProducerCore};
 use kurier_kafka::producer::{Destination, ProduceBatch, Settings};
+use simulated::{Queue, Rng};
 
 /// Far longer than anything takes.
 const FOREVER: Duration = Duration::from_secs(100_000);
@@ -36,9 +38,7 @@ struct World {
     core: ProducerCore,
     cluster: Cluster,
     effects: Vec<Effect>,
-    due: BinaryHeap<Reverse<(Duration, u64)>>,
-    events: HashMap<u64, Event>,
-    next_event: u64,
+    queue: Queue<Event>,
     /// When the last request to a broker arrives: connections keep order.
     arrivals: HashMap<Option<i32>, Duration>,
     told: BTreeMap<u64, Result<(), &'static str>>,
@@ -54,18 +54,10 @@ impl World {
             cluster: Cluster::new(&mut rng, is_v2, weather),
             rng,
             effects: Vec::new(),
-            due: BinaryHeap::new(),
-            events: HashMap::new(),
-            next_event: 0,
+            queue: Queue::new(),
             arrivals: HashMap::new(),
             told: BTreeMap::new(),
         }
-    }
-
-    fn schedule(&mut self, at: Duration, event: Event) {
-        self.next_event += 1;
-        self.due.push(Reverse((at, self.next_event)));
-        self.events.insert(self.next_event, event);
     }
 
     fn send(&mut self, id: RequestId, to: &Target, request: Box<RequestKind>, highest: Option<i16>) {
@@ -78,7 +70,7 @@ impl World {
         *arrival = (*arrival).max(self.now + self.rng.millis(10));
         let at = *arrival;
         if !self.rng.chance(self.cluster.weather.breaks) {
-            return self.schedule(at, Event::Arrives { id, node, request, highest, is_answered: true });
+            return self.queue.schedule(at, Event::Arrives { id, node, request, highest, is_answered: true });
         }
         // The end of the connection is noticed; what it carried was lost, has been read, or is read long after. Version 1 has nothing against the last where
         // it ends a transaction, or adds to one: that would hit the next one, which has the same epoch. KIP-890 is there for that reason.
@@ -90,14 +82,14 @@ impl World {
         };
         match self.rng.below(if may_be_late { 3 } else { 2 }) {
             0 => {}
-            1 => self.schedule(at, Event::Arrives { id, node, request, highest, is_answered: false }),
+            1 => self.queue.schedule(at, Event::Arrives { id, node, request, highest, is_answered: false }),
             _ => {
                 let late = at + self.rng.millis(2_000);
-                self.schedule(late, Event::Arrives { id, node, request, highest, is_answered: false });
+                self.queue.schedule(late, Event::Arrives { id, node, request, highest, is_answered: false });
             }
         }
         let noticed = at + self.rng.millis(30);
-        self.schedule(noticed, Event::Answered { id, response: Box::new(Err(TransportError::Unanswered)) });
+        self.queue.schedule(noticed, Event::Answered { id, response: Box::new(Err(TransportError::Unanswered)) });
     }
 
     fn pass_on(&mut self) {
@@ -116,18 +108,17 @@ impl World {
 
     /// Goes on to the next thing that happens, no further than `until`.
     fn advance(&mut self, until: Duration) {
-        let event = self.due.peek().map(|Reverse((at, _))| *at);
+        let event = self.queue.next_at();
         let deadline = self.core.next_deadline(self.now);
         let next = [event, deadline, Some(until)].into_iter().flatten().min().unwrap();
         self.now = self.now.max(next);
         if event.is_some_and(|at| at <= self.now) {
-            let Reverse((_, number)) = self.due.pop().unwrap();
-            match self.events.remove(&number).unwrap() {
+            match self.queue.pop().expect("nothing is taken out") {
                 Event::Arrives { id, node, request, highest, is_answered } => {
                     let response = self.cluster.answer(&mut self.rng, self.now, node, &request, highest);
                     if is_answered {
                         let at = self.now + self.rng.millis(10);
-                        self.schedule(at, Event::Answered { id, response: Box::new(Ok(response)) });
+                        self.queue.schedule(at, Event::Answered { id, response: Box::new(Ok(response)) });
                     }
                 }
                 Event::Answered { id, response } => {
@@ -246,7 +237,7 @@ fn check(seed: u64, is_v2: bool, weather: Weather, settings: Settings, transacti
         assert_eq!(world.core.buffered(), 0, "seed {seed}: room is given back");
     }
     // What was left behind on broken connections arrives.
-    while !world.due.is_empty() {
+    while world.queue.next_at().is_some() {
         world.advance(FOREVER);
     }
     let mut seen = BTreeSet::new();
