@@ -31,7 +31,7 @@ struct Node {
 }
 
 impl ApacheTrio {
-    /// Starts all three with further lines of `server.properties`, and waits until they answer.
+    /// Starts all three with further lines of `server.properties`, in which `{id}` stands for the broker's own, and waits until they answer.
     ///
     /// # Errors
     /// If they do not.
@@ -123,7 +123,7 @@ fn server_properties(id: usize, port: u16, controller: u16, voters: &str, dir: &
          share.coordinator.state.topic.min.isr=2\nbroker.heartbeat.interval.ms=500\nbroker.session.timeout.ms=3000\n\
          controller.quorum.election.timeout.ms=500\ncontroller.quorum.fetch.timeout.ms=1500\nlog.segment.delete.delay.ms=1000\n{}\n",
         dir.join("data").display(),
-        more.join("\n")
+        more.join("\n").replace("{id}", &id.to_string())
     )
 }
 

@@ -525,7 +525,7 @@ impl ProducerCore {
                 Some(Asked::ProducerId) => self.id_answered(now, response, effects),
                 Some(Asked::Produce(node, places)) => {
                     self.leaders.answered(now, node, response.is_ok());
-                    self.produce_answered(now, id, &places, response, effects);
+                    self.produce_answered(now, node, id, &places, response, effects);
                 }
                 Some(Asked::Transaction(asked)) => self.transaction_answered(now, asked, response, effects),
                 None => {}

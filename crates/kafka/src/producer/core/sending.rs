@@ -132,9 +132,11 @@ impl ProducerCore {
         }
     }
 
+    /// Takes the answer of a broker, the `node`.
     pub(super) fn produce_answered(
         &mut self,
         now: Duration,
+        node: i32,
         id: RequestId,
         places: &[TopicPartition],
         response: Result<ResponseKind, TransportError>,
@@ -157,14 +159,15 @@ impl ProducerCore {
         for place in places {
             let found = response.as_ref().and_then(|response| Some((response, find(response, place)?)));
             self.batch_answered(now, id, place, found.map(|(_, answer)| answer).or(alike.as_ref()));
-            if let Some((response, answer)) = found
-                && self.moved(place, &answer.current_leader, &response.node_endpoints)
+            if let Some((response, answer)) = found {
+                news |= self.moved(place, &answer.current_leader, &response.node_endpoints);
+            }
+            let leader = self.topics.get(&place.topic).and_then(|topic| topic.leaders.get(&place.partition));
+            if leader.is_some_and(|leader| leader.node != node)
+                && let Some(partition) = self.partitions.get_mut(place)
             {
-                news = true;
-                if let Some(partition) = self.partitions.get_mut(place) {
-                    // There is somebody else to ask at once.
-                    partition.retry_at = now;
-                }
+                // There is somebody else to ask at once.
+                partition.retry_at = now;
             }
         }
         if news {
