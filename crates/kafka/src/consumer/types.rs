@@ -8,6 +8,7 @@ use std::time::Duration;
 use kafka_protocol::ResponseError;
 
 use crate::batch::BatchError;
+use crate::error::KafkaError;
 use crate::group::GroupError;
 
 /// A partition of a topic. Cheap to clone.
@@ -249,13 +250,46 @@ pub enum ConsumerError {
         "To use the group management or offset commit APIs, you must provide a valid group.id in the consumer configuration."
     )]
     NoGroup,
-    /// The settings do not let a consumer be made, or a connection cannot be set up with them.
+    /// The settings do not let a consumer be made.
     #[error("{0}")]
     Config(String),
+    /// Brokers and this client do not accept each other: certificates, credentials, versions.
+    #[error(transparent)]
+    Connection(KafkaError),
     /// The consumer was closed.
     #[error("This consumer has already been closed.")]
     Closed,
 }
+
+impl ConsumerError {
+    /// The class of the exception that Java's consumer throws.
+    pub fn class(&self) -> &'static str {
+        let of =
+            |error: ResponseError| KafkaError::from_code(error.code()).map_or(KAFKA_EXCEPTION, |error| error.class);
+        match self {
+            Self::NoOffset(_) => "org.apache.kafka.clients.consumer.NoOffsetForPartitionException",
+            Self::OffsetOutOfRange { .. } => "org.apache.kafka.clients.consumer.OffsetOutOfRangeException",
+            Self::LogTruncation { .. } => "org.apache.kafka.clients.consumer.LogTruncationException",
+            Self::TopicAuthorization(_) => "org.apache.kafka.common.errors.TopicAuthorizationException",
+            Self::GroupAuthorization(_) => "org.apache.kafka.common.errors.GroupAuthorizationException",
+            Self::CommitFailed => "org.apache.kafka.clients.consumer.CommitFailedException",
+            Self::RebalanceInProgress => "org.apache.kafka.common.errors.RebalanceInProgressException",
+            Self::Group(GroupError::Fenced { .. }) => "org.apache.kafka.common.errors.FencedInstanceIdException",
+            Self::Group(GroupError::Refused { error, .. }) | Self::Refused { error, .. } => of(*error),
+            Self::Corrupt { .. } | Self::BatchTooLarge { .. } | Self::Group(GroupError::BadAnswer { .. }) => {
+                KAFKA_EXCEPTION
+            }
+            Self::Timeout { .. } => "org.apache.kafka.common.errors.TimeoutException",
+            Self::NotAssigned(_) | Self::Closed => "java.lang.IllegalStateException",
+            Self::NoGroup => "org.apache.kafka.common.errors.InvalidGroupIdException",
+            Self::Config(_) => "org.apache.kafka.common.config.ConfigException",
+            Self::Connection(error) => error.class,
+        }
+    }
+}
+
+/// Whatever has no name of its own.
+const KAFKA_EXCEPTION: &str = "org.apache.kafka.common.KafkaException";
 
 fn list(partitions: &[TopicPartition]) -> String {
     let names: Vec<String> = partitions.iter().map(ToString::to_string).collect();

@@ -97,4 +97,12 @@ impl TransportError {
     pub fn is_unsupported(&self) -> bool {
         matches!(self, Self::Refused(error) if error.is_unsupported())
     }
+
+    /// Why the two sides do not accept each other, if that is it: Java's `AuthenticationException`s. It concerns all that a client asks.
+    pub(crate) fn authentication(&self) -> Option<&KafkaError> {
+        match self {
+            Self::Refused(error) if !error.is_unsupported() => Some(error),
+            _ => None,
+        }
+    }
 }

@@ -433,5 +433,5 @@ fn if_assigned(done: Result<(), ConsumerError>) -> Result<(), ConnectError> {
 }
 
 fn consumer_error(error: ConsumerError) -> ConnectError {
-    ConnectError::of_class("org.apache.kafka.common.KafkaException", error.to_string())
+    ConnectError::of_class(error.class(), error.to_string())
 }

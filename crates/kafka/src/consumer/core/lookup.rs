@@ -217,6 +217,13 @@ impl ConsumerCore {
         }
     }
 
+    /// Ends all calls for offsets.
+    pub(super) fn fail_finds(&mut self, error: &ConsumerError, effects: &mut Vec<Effect>) {
+        for call in std::mem::take(&mut self.lookups.finds).into_keys() {
+            effects.push(Effect::Done { call, outcome: Err(error.clone()) });
+        }
+    }
+
     /// Asks the leaders for every offset that is wanted and not yet asked for.
     pub(super) fn send_lookups(&mut self, now: Duration, effects: &mut Vec<Effect>) {
         let usual = self.settings.isolation;

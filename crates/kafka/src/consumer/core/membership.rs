@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use kafka_protocol::ResponseError;
 use uuid::Uuid;
 
 use super::member::Member;
@@ -453,8 +454,14 @@ impl ConsumerCore {
         if matches!(error, GroupError::Fenced { .. }) {
             group.fenced = Some(error.clone());
         }
-        self.fail_group_calls(&ConsumerError::Group(error.clone()), effects);
-        self.fail(ConsumerError::Group(error), effects);
+        let error = match error {
+            GroupError::Refused { group, error: ResponseError::GroupAuthorizationFailed, .. } => {
+                ConsumerError::GroupAuthorization(group)
+            }
+            error => ConsumerError::Group(error),
+        };
+        self.fail_group_calls(&error, effects);
+        self.fail(error, effects);
     }
 
     /// Metadata arrived.

@@ -539,6 +539,15 @@ impl ConsumerCore {
         }
     }
 
+    /// Ends everything that the application waits for but the consumer's own end.
+    fn fail_calls(&mut self, error: &ConsumerError, effects: &mut Vec<Effect>) {
+        self.fail_group_calls(error, effects);
+        self.fail_finds(error, effects);
+        for call in std::mem::take(&mut self.partition_calls).into_keys() {
+            effects.push(Effect::Done { call, outcome: Err(error.clone()) });
+        }
+    }
+
     fn fail(&mut self, error: ConsumerError, effects: &mut Vec<Effect>) {
         if self.errors.len() < MAX_ERRORS {
             self.errors.push_back(error);
@@ -573,10 +582,14 @@ impl ConsumerCore {
             self.figures.answered(now, now.saturating_sub(sent_at), response);
         }
         if let Err(TransportError::Refused(error)) = &response {
-            // The group says it in its own way.
-            let told = matches!(pending, Some(Pending::Member(_))) && error.is_unsupported();
-            if !told {
-                self.report(ConsumerError::Config(error.message.clone()), effects);
+            let is_authentication = response.as_ref().is_err_and(|error| error.authentication().is_some());
+            let error = ConsumerError::Connection(error.clone());
+            if is_authentication {
+                self.fail_calls(&error, effects);
+            }
+            // That a broker does not offer something the group says in its own way.
+            if is_authentication || !matches!(pending, Some(Pending::Member(_))) {
+                self.report(error, effects);
             }
         }
         match pending {

@@ -81,7 +81,7 @@ impl ProducerCore {
                 self.figures.metadata(now);
                 complete = self.learn(now, &response, effects);
             }
-            Err(TransportError::Refused(error)) if error.is_unsupported() => {
+            Err(TransportError::Refused(error)) => {
                 for topic in self.topics.values_mut().filter(|topic| topic.partitions.is_none()) {
                     topic.refused = Some(DeliveryError { class: error.class, message: error.message.clone() });
                 }
@@ -235,7 +235,7 @@ impl ProducerCore {
             other => {
                 let error = match other {
                     Ok(ResponseKind::InitProducerId(response)) => KafkaError::from_code(response.error_code),
-                    Err(TransportError::Refused(error)) if error.is_unsupported() => Some(error),
+                    Err(TransportError::Refused(error)) => Some(error),
                     _ => None,
                 };
                 if let Some(error) = error {

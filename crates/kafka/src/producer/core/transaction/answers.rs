@@ -99,7 +99,7 @@ impl ProducerCore {
                 self.offsets_answered(&sent, &response)
             }
             (TransactionAsked::End, Ok(ResponseKind::EndTxn(response))) => self.end_answered(&response),
-            (_, Err(TransportError::Refused(error))) if error.is_unsupported() => {
+            (_, Err(TransportError::Refused(error))) => {
                 self.transaction_is_fatal(error);
                 Some(Pace::Now)
             }
