@@ -4,6 +4,8 @@
 //! column of our own client is the control. A ratio means something only outside the band of the control.
 
 use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -22,8 +24,8 @@ pub(crate) struct Args {
     /// Clients to measure, in turn: kurier, librdkafka
     #[arg(long, value_delimiter = ',', default_value = "librdkafka,kurier,kurier")]
     clients: Vec<String>,
-    /// Brokers to measure on, one after the other: apache, kurier
-    #[arg(long, value_delimiter = ',', default_value = "apache,kurier")]
+    /// Brokers to measure on, one after the other: apache, kurier; the second of a kind is the control of the case `broker`
+    #[arg(long, value_delimiter = ',', default_value = "apache,kurier,kurier")]
     brokers: Vec<String>,
     /// Rounds; the median counts
     #[arg(long, default_value_t = 3)]
@@ -56,11 +58,17 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
     let (mut clients, mut brokers) = (Table::default(), Table::default());
     for round in 1..=args.rounds {
-        for kind in &args.brokers {
+        for (kind, column) in args.brokers.iter().zip(columns(&args.brokers)) {
+            if *kind != column && !cases.contains(&"broker") {
+                continue;
+            }
             let mut bed = Bed::start(kind, &program)?;
             if cases.contains(&"broker") {
-                eprintln!("round {round}: the broker {kind} at work");
-                bed.broker_case(args, &mut brokers)?;
+                eprintln!("round {round}: the broker {column} at work");
+                bed.broker_case(args, &column, &mut brokers)?;
+            }
+            if *kind != column {
+                continue; // Clients have a control of their own.
             }
             for case in cases.iter().filter(|case| **case != "broker") {
                 eprintln!("round {round}: {case} on {kind}");
@@ -74,7 +82,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         args.rounds, args.megabytes
     );
     println!("{}", clients.markdown(&columns(&args.clients)));
-    println!("{}", brokers.markdown(&args.brokers));
+    println!("{}", brokers.markdown(&columns(&args.brokers)));
     Ok(())
 }
 
@@ -128,6 +136,7 @@ impl<'a> Bed<'a> {
                 let start = Instant::now();
                 kafka.restart()?;
                 let address = kafka.address();
+                wait_for("the broker's first answer", Duration::from_secs(30), || Ok(answers(&address)))?;
                 (Broker::Apache(Box::new(kafka)), address, start.elapsed())
             }
             "kurier" => {
@@ -136,13 +145,16 @@ impl<'a> Bed<'a> {
                 let command = [binary.as_str(), "broker", "--data", &data, "--port", &port.to_string()];
                 let start = Instant::now();
                 let mut process = Guarded::start(folder.path(), "broker", &command, &[])?;
-                wait_for("the broker's port", Duration::from_secs(30), || {
+                let address = format!("127.0.0.1:{port}");
+                // Asked far more often than `wait_for` asks: it is ready before that would ask again.
+                while !answers(&address) {
                     if let Some(status) = process.ended()? {
                         bail!("the broker ended with {status}: {}", process.output());
                     }
-                    Ok(std::net::TcpStream::connect(("127.0.0.1", port)).is_ok())
-                })?;
-                (Broker::Kurier(process), format!("127.0.0.1:{port}"), start.elapsed())
+                    ensure!(start.elapsed() < Duration::from_secs(30), "the broker does not answer");
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+                (Broker::Kurier(process), address, start.elapsed())
             }
             other => bail!("there is no broker `{other}`; there are apache and kurier"),
         };
@@ -237,10 +249,10 @@ impl<'a> Bed<'a> {
     }
 
     /// What the broker itself needs: to start, when idle, and for one producer and one consumer of our own at the same time.
-    fn broker_case(&mut self, args: &Args, table: &mut Table) -> Result<()> {
-        let (kind, ready) = (self.kind.clone(), self.ready.as_secs_f64() * 1e3);
-        let mut put = |what: &str, value: f64| table.note("broker", what, &kind, value);
-        put("ready ms", ready);
+    fn broker_case(&mut self, args: &Args, column: &str, table: &mut Table) -> Result<()> {
+        let ready = self.ready.as_secs_f64() * 1e3;
+        let mut put = |what: &str, value: f64| table.note("broker", what, column, value);
+        put("ms to the first ApiVersions", ready);
         std::thread::sleep(Duration::from_secs(3));
         put("idle MB", self.process().usage()?.resident as f64 / 1e6);
         let records = args.megabytes * 1_000_000 / 100;
@@ -263,6 +275,20 @@ impl<'a> Bed<'a> {
         }
         Ok(())
     }
+}
+
+/// Whether a broker answers the question that every client asks first: `ApiVersions`, version 0, from nobody.
+fn answers(address: &str) -> bool {
+    const QUESTION: [u8; 14] = [0, 0, 0, 10, 0, 18, 0, 0, 0, 0, 0, 1, 0xff, 0xff];
+    let ask = || {
+        let mut stream = TcpStream::connect(address)?;
+        stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+        stream.write_all(&QUESTION)?;
+        let mut length_and_correlation = [0; 8];
+        stream.read_exact(&mut length_and_correlation)?;
+        std::io::Result::Ok(length_and_correlation[7] == 1)
+    };
+    ask().unwrap_or(false)
 }
 
 /// Waits for a client and reads its result.

@@ -25,8 +25,11 @@ pub(super) const PERMIT_BYTES: usize = 1024;
 const MAX_STRANGER: usize = 512 * 1024;
 /// Requests of one connection that may be read before the first of them is answered and its answer written.
 const MAX_UNANSWERED: usize = 8;
-/// Memory reserved before a frame's bytes have arrived; beyond it, only as much again as has arrived.
+/// Memory that is reserved before it is known how large the next frame is.
 const RESERVE: usize = 64 * 1024;
+/// Memory reserved for a frame before its bytes have arrived; beyond it, only as much again as has arrived. A producer's batch comes in one
+/// piece then, and memory that nothing was written to costs none.
+const RESERVE_FRAME: usize = 2 * 1024 * 1024;
 /// How long a client may take nothing of an answer that is being written.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 /// How much of an answer a client must take within [`WRITE_TIMEOUT`].
@@ -231,7 +234,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
     /// Reads some bytes; false at the end of the stream.
     async fn fill(&mut self, wanted: usize) -> Result<bool, Ended> {
         let missing = wanted - self.buffer.len();
-        self.buffer.reserve(missing.min(self.buffer.len()).max(RESERVE));
+        self.buffer.reserve(missing.min(self.buffer.len().max(RESERVE_FRAME)).max(RESERVE));
         match tokio::time::timeout(self.limits.max_idle, self.stream.read_buf(&mut self.buffer)).await {
             Ok(Ok(count)) => Ok(count > 0),
             Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionReset => Err(Ended::Quietly),

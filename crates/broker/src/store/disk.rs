@@ -10,11 +10,12 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, IoSlice, Write};
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
+use rustix::buffer::spare_capacity;
 use rustix::fs::{FlockOperation, flock};
+use rustix::io::pread;
 
 use super::{Store, StoreFile};
 
@@ -197,18 +198,19 @@ impl StoreFile for DiskFile {
         if wanted == 0 {
             return Ok(Bytes::new());
         }
-        let mut buffer = vec![0; wanted];
+        // Memory that the system fills need not be made zero first.
+        let mut buffer = Vec::with_capacity(wanted);
         let file = self.existing()?;
-        let mut filled = 0;
-        while filled < wanted {
-            match file.read_at(&mut buffer[filled..], position + filled as u64) {
+        while buffer.len() < wanted {
+            let at = position + buffer.len() as u64;
+            match pread(&*file, spare_capacity(&mut buffer), at) {
                 Ok(0) => break,
-                Ok(read) => filled += read,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
+                Ok(_) => {}
+                Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
             }
         }
-        buffer.truncate(filled);
+        buffer.truncate(wanted);
         Ok(buffer.into())
     }
 
