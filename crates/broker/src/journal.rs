@@ -599,7 +599,7 @@ impl Journal {
         }
         if !rest.is_empty() {
             let kept = file.len() - rest.len() as u64;
-            if (1..rest.len()).any(|at| next_frame(&rest[at..]).is_some()) {
+            if (1..rest.len()).any(|at| next_frame(&rest[at..]).is_some_and(|(content, _)| has_entries(content))) {
                 // No crash leaves this. To go on would forget topics, and their records with them.
                 return Err(io::Error::new(
                     io::ErrorKind::InvalidData,
@@ -679,6 +679,17 @@ fn next_frame(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let (content, after) = rest.split_at_checked(u32::from_be_bytes(*len) as usize)?;
     // Zeros, as a loss of power leaves them, would be a sound frame of nothing.
     (!content.is_empty() && crc32c::crc32c(content) == u32::from_be_bytes(*crc)).then_some((content, after))
+}
+
+/// Whether these are entries. A torn one may have something within that looks like a frame: four bytes of ones are their own checksum.
+fn has_entries(content: &[u8]) -> bool {
+    let mut reader = Reader::new(content);
+    while !reader.is_empty() {
+        if Entry::read(&mut reader).is_err() {
+            return false;
+        }
+    }
+    true
 }
 
 #[cfg(test)]
@@ -773,6 +784,22 @@ mod tests {
                 updated_ms: 5,
                 partitions: vec![("t".into(), 0)],
                 groups: vec!["g".into()],
+            }),
+            // Its epoch and what follows look like a frame, when it is torn.
+            Entry::Transaction(TransactionEntry {
+                id: "y".into(),
+                producer_id: 0,
+                producer_epoch: 4,
+                last_epoch: -1,
+                previous_producer_id: -1,
+                next_producer_id: -1,
+                bumped: false,
+                timeout_ms: 3,
+                phase: 0,
+                started_ms: -1,
+                updated_ms: 5,
+                partitions: Vec::new(),
+                groups: Vec::new(),
             }),
             Entry::PendingOffsets { group: "g".into(), producer_id: 1, offsets: vec![offset] },
             Entry::PendingOffsetsEnded { group: "g".into(), producer_id: 1, commit: true },
