@@ -73,4 +73,6 @@ pub use broker::{Broker, ConnectionId, IdSource, Now, OpenError, Reply, Request}
 pub use config::{BrokerConfig, Data};
 pub use sasl::SaslConfig;
 pub use server::{Listener, RunningBroker, StartError};
+#[cfg(feature = "planted")]
+pub use store::PlantedStore;
 pub use store::{DiskError, DiskStore, MemoryStore, Store, StoreFile};

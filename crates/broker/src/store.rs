@@ -6,7 +6,7 @@
 
 mod disk;
 mod memory;
-#[cfg(feature = "planted-ack-before-write")]
+#[cfg(feature = "planted")]
 mod planted;
 
 use std::io;
@@ -15,8 +15,8 @@ use bytes::Bytes;
 
 pub use disk::{DiskError, DiskStore};
 pub use memory::MemoryStore;
-#[cfg(feature = "planted-ack-before-write")]
-pub(crate) use planted::PlantedStore;
+#[cfg(feature = "planted")]
+pub use planted::PlantedStore;
 
 /// A folder of files that only grow at their end.
 ///

@@ -15,12 +15,12 @@ use kafka_protocol::messages::{
     InitProducerIdResponse, OffsetCommitRequest, OffsetCommitResponse, ProducerId, RequestKind, ResponseKind,
     TxnOffsetCommitResponse,
 };
-use kurier_broker::{MemoryStore, Store};
+use kurier_broker::{MemoryStore, PlantedStore, Store};
 use kurier_kafka::batch::{BatchHeader, Frames};
 use kurier_kafka::wire::{decode_consumer_subscription, encode_consumer_subscription};
 
 use crate::rng::Rng;
-use crate::store::{HeldStore, UncutStore};
+use crate::store::UncutStore;
 use crate::tally::Fault;
 
 macro_rules! planted {
@@ -143,7 +143,7 @@ impl Tamper {
     pub(crate) fn store(&mut self, disk: &MemoryStore) -> Box<dyn Store> {
         self.disk = Some(disk.clone());
         match self.planted {
-            Some(Planted::AckBeforeWrite) => Box::new(HeldStore(disk.clone())),
+            Some(Planted::AckBeforeWrite) => Box::new(PlantedStore(Box::new(disk.clone()))),
             Some(Planted::TornEndKept) => Box::new(UncutStore(disk.clone())),
             _ => Box::new(disk.clone()),
         }

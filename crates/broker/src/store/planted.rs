@@ -1,7 +1,7 @@
-//! A planted mistake, for the feature `planted-ack-before-write`: an append counts as written, yet stays in memory until the next one comes.
+//! A planted mistake: an append counts as written, yet stays in memory until the next one comes.
 //!
-//! A broker over this store acknowledges records that a kill destroys. The kill tests are run with the feature on to prove that they
-//! would notice such a mistake; no build that is given to anybody has it.
+//! A broker over this store acknowledges records that a kill destroys. The kill tests are run with the feature `planted-ack-before-write` on to prove
+//! that they would notice such a mistake, and the simulation takes it by the feature `planted`; no build that is given to anybody has it.
 
 use std::io;
 
@@ -10,7 +10,7 @@ use bytes::{Bytes, BytesMut};
 use super::{Store, StoreFile};
 
 /// A store that says "written" too early.
-pub(crate) struct PlantedStore(pub(crate) Box<dyn Store>);
+pub struct PlantedStore(pub Box<dyn Store>);
 
 impl Store for PlantedStore {
     fn open(&self, path: &str) -> io::Result<Box<dyn StoreFile>> {
