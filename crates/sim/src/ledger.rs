@@ -71,6 +71,8 @@ struct Group {
     /// Offsets that were handed to the application of some member, from 0 on without a gap.
     processed: Vec<i64>,
     committed: Vec<Option<Commit>>,
+    /// Commits whose answer nobody has seen: the broker has taken each, or not.
+    in_doubt: Vec<Vec<Commit>>,
     acknowledged: Vec<i64>,
 }
 
@@ -84,8 +86,6 @@ pub(crate) struct Ledger {
     group: Group,
     /// Committed offsets may be forgotten: power fails.
     offsets_may_go: bool,
-    /// Epochs of the group may go back: it could not be written down, and its members know more of it than the broker after its next start.
-    pub(crate) epochs_may_go: bool,
     /// Told of with everything that is seen, so that two runs can be compared.
     pub(crate) hash: Hash,
 }
@@ -106,15 +106,18 @@ impl Hash {
 
 impl Ledger {
     pub(crate) fn new(offsets_may_go: bool) -> Self {
-        let group =
-            Group { processed: vec![0; parts()], committed: vec![None; parts()], acknowledged: vec![-1; parts()] };
+        let group = Group {
+            processed: vec![0; parts()],
+            committed: vec![None; parts()],
+            in_doubt: vec![Vec::new(); parts()],
+            acknowledged: vec![-1; parts()],
+        };
         Self {
             records: Vec::new(),
             transactions: Vec::new(),
             seen: vec![Vec::new(); parts()],
             group,
             offsets_may_go,
-            epochs_may_go: false,
             hash: Hash::default(),
         }
     }
@@ -283,7 +286,7 @@ impl Ledger {
         if self.offsets_may_go {
             return Ok(before.member != member);
         }
-        let other = member != before.member && !self.epochs_may_go;
+        let other = member != before.member;
         if generation < before.generation && other {
             return Err(format!(
                 "{member} of generation {generation} could commit {}, after {} had in generation {}",
@@ -311,7 +314,12 @@ impl Ledger {
         Ok(before.member != member)
     }
 
-    /// The broker starts again and may not know its last generation, because it could not write it down: the next one may have the same number.
+    /// A commit reached the broker, and no answer to it was seen.
+    pub(crate) fn commit_in_doubt(&mut self, part: Part, offset: i64, generation: i32, member: &str) {
+        self.group.in_doubt[part].push(Commit { offset, generation, member: member.to_owned() });
+    }
+
+    /// Power has failed, and with it the last generation may be gone: the next one may have the same number.
     pub(crate) fn forget_generations(&mut self) {
         for commit in self.group.committed.iter_mut().flatten() {
             commit.generation = -1;
@@ -324,8 +332,16 @@ impl Ledger {
         *acknowledged = (*acknowledged).max(offset);
     }
 
-    /// The broker told a committed offset; -1 for none.
-    pub(crate) fn offset_told(&self, part: Part, offset: i64) -> Checked {
+    /// The broker told a committed offset; -1 for none. So it is known of a commit in doubt that it was taken.
+    pub(crate) fn offset_told(&mut self, part: Part, offset: i64) -> Checked {
+        if offset > self.committed_offset(part) {
+            let mut in_doubt = self.group.in_doubt[part].iter();
+            let taken = in_doubt.find(|commit| commit.offset == offset).cloned();
+            let taken = taken.ok_or_else(|| {
+                format!("the committed offset of {} is told as {offset}, which nobody has committed", name(part))
+            })?;
+            self.group.committed[part] = Some(taken);
+        }
         let acknowledged = self.group.acknowledged[part];
         if offset < acknowledged && !self.offsets_may_go {
             return Err(format!(

@@ -23,13 +23,13 @@ usage: kurier-sim [--seeds COUNT] [--from SEED] [--threads COUNT]
   --threads COUNT  threads that share them out; as many as there are cores if not given
   --planted NAME   put this bug in and look for the first seed that finds it; all for one after the other
 
-It ends with 0 if all is well: no violation, no fault and no state that was never met over at least 200 seeds, every planted bug found.
+It ends with 0 if all is well: no violation, no fault and no state that was never met over at least 2000 seeds, every planted bug found.
 A violation is printed with its seed and the events before it.
 
 Bugs that can be put in:
 ";
 /// With fewer seeds than this, it says nothing that some state was not met.
-const ENOUGH: u64 = 200;
+const ENOUGH: u64 = 2_000;
 
 struct Arguments {
     seeds: Range<u64>,

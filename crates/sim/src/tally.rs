@@ -150,6 +150,8 @@ counted! {
         StaticFenced,
         /// A static member came back to its place without a rebalance.
         StaticReturned,
+        /// What a static member was to give up when it died had no owner until somebody new joined.
+        LeftWithoutOwner,
         /// A reader's position was cut away by retention.
         OutOfRange,
         /// Retention removed records.

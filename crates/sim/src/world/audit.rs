@@ -7,16 +7,19 @@ use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use kafka_protocol::messages::offset_fetch_request::{OffsetFetchRequestGroup, OffsetFetchRequestTopics};
 use kafka_protocol::messages::{
-    BrokerId, FetchRequest, GroupId, ListOffsetsRequest, OffsetFetchRequest, RequestKind, ResponseKind, TopicName,
+    BrokerId, DescribeGroupsRequest, FetchRequest, GroupId, ListOffsetsRequest, OffsetFetchRequest, RequestKind,
+    ResponseKind, TopicName,
 };
 use kafka_protocol::protocol::StrBytes;
 use kurier_kafka::batch::{Batch, Batches, ControlRecord, MarkerKind};
 use kurier_kafka::consumer::Isolation;
+use kurier_kafka::wire::decode_consumer_assignment;
 
+use super::members::GROUP;
 use super::transactions::group_of;
-use super::{Body, World};
+use super::{Body, Role, World};
 use crate::ledger::{Checked, Ending, Told};
-use crate::plan::{PLAIN, Part, TOPICS, name, parts, place};
+use crate::plan::{CUT, Membership, PLAIN, Part, TOPICS, name, parts, place};
 use crate::tally::State;
 
 /// The end of a log, as a time.
@@ -101,6 +104,36 @@ impl World {
             0 | 1 => Ok((data.log_start_offset, data.records.unwrap_or_default())),
             code => Err(format!("{} cannot be read: error {code}", name(part))),
         }
+    }
+
+    /// A static member of a cooperative group that dies after it was told to give partitions up, and before it has joined again, comes back to what was
+    /// left to it, without a rebalance; what it was to give up has no owner until the next one. So it is with Java's clients, too. If that has happened,
+    /// somebody new joins.
+    pub(super) fn rescue(&mut self) -> Checked {
+        if self.plan.membership != Membership::Cooperative || self.plan.statics == 0 {
+            return Ok(());
+        }
+        let group = GroupId(StrBytes::from_static_str(GROUP));
+        let request = DescribeGroupsRequest::default().with_groups(vec![group]);
+        let Some(ResponseKind::DescribeGroups(answer)) = self.ask(5, RequestKind::DescribeGroups(request))? else {
+            return Ok(());
+        };
+        let Some(group) = answer.groups.first().filter(|group| group.group_state.as_str() == "Stable") else {
+            return Ok(());
+        };
+        let mut owned = BTreeSet::new();
+        for member in &group.members {
+            let assignment = decode_consumer_assignment(member.member_assignment.clone())
+                .map_err(|error| format!("the assignment of {} cannot be read: {error}", member.member_id.as_str()))?;
+            for topic in &assignment.assigned_partitions {
+                owned.extend(topic.partitions.iter().filter_map(|index| crate::plan::part(&topic.topic, *index)));
+            }
+        }
+        if (0..parts()).any(|part| [PLAIN, CUT].contains(&place(part).0) && !owned.contains(&part)) {
+            self.tally.state(State::LeftWithoutOwner);
+            self.spawn(Role::Member { instance: None });
+        }
+        Ok(())
     }
 
     /// Looks at all logs, and compares.

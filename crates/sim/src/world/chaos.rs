@@ -5,7 +5,6 @@ use std::time::Duration;
 use super::refuse::Refusal;
 use super::{Body, Event, ProcessId, Role, World};
 use crate::ledger::Checked;
-use crate::plan::Membership;
 use crate::tally::Fault;
 
 /// Most that a calendar is off. More would expire what brokers keep for a day or longer.
@@ -156,7 +155,7 @@ impl World {
             }
             Fault::PowerLost => {
                 self.broker_dies("for want of power");
-                self.server.forgets = true;
+                self.end_era();
                 let rng = &mut self.rng;
                 self.server.store.crash_machine(|_, at_risk| match rng.below(3) {
                     0 => 0,
@@ -165,7 +164,8 @@ impl World {
                 });
             }
             Fault::BrokerStopped => self.stop_broker(),
-            Fault::BrokerStalled => self.server.stalled_until = until,
+            // Never to an earlier moment: what came first is served first.
+            Fault::BrokerStalled => self.server.stalled_until = self.server.stalled_until.max(until),
             Fault::SlowDisk => {
                 self.server.slow_disk = Duration::from_millis(self.rng.between(5, 800));
                 self.at(until, Event::Mend(Mend::Disk));
@@ -174,8 +174,6 @@ impl World {
                 let room = self.rng.below(2_000);
                 self.server.store.limit_room(Some(room));
                 self.server.is_full = true;
-                self.ledger.epochs_may_go |= self.plan.membership == Membership::Epochs;
-                self.server.forgets = true;
                 self.at(until, Event::Mend(Mend::FullDisk));
             }
             Fault::BrokerClockForward | Fault::BrokerClockBack => {

@@ -19,7 +19,7 @@ use crate::plan::{CUT, Membership, PLAIN, Part, TOPICS, name, part, place};
 use crate::tally::{Fault, State};
 
 /// The group's name.
-const GROUP: &str = "g";
+pub(super) const GROUP: &str = "g";
 /// How long a poll waits.
 const POLL_MS: u64 = 1_000;
 /// How long leaving may take.
@@ -44,7 +44,7 @@ pub(super) struct MemberApp {
     polls: bool,
     has_subscribed: bool,
     /// Which [`Server::era`](super::server::Server) its generation is of.
-    era: u64,
+    pub(super) era: u64,
 }
 
 impl World {
@@ -151,10 +151,9 @@ impl World {
     fn member_failed(&mut self, process: ProcessId, error: &ConsumerError) -> Checked {
         self.log(|| format!("member {process} is told: {error}"));
         match error {
+            // Whether it should be, is looked at where the answer goes out.
             ConsumerError::Group(GroupError::Fenced { .. }) => {
                 self.tally.state(State::StaticFenced);
-                // A broker that could not write its group down takes, after a start, the predecessor for the owner of the place. Somebody would look
-                // after that.
                 self.replace_member(process);
                 Ok(())
             }
@@ -184,7 +183,6 @@ impl World {
             RebalanceEvent::Assigned(partitions) => {
                 self.tally.state(State::Assigned);
                 let generation = self.member(process).core.membership().map(|(generation, _)| generation);
-                self.member(process).era = self.server.era;
                 for partition in partitions {
                     let part = part(&partition.topic, partition.partition)
                         .ok_or_else(|| format!("member {process} is assigned {partition}"))?;

@@ -199,6 +199,7 @@ impl World {
         }
         self.calm_down();
         let deadline = self.plan.stormy + CALM;
+        let mut rescue_at = Some(self.plan.stormy + CALM / 2);
         let mut done_at = None;
         let mut look_at = self.now;
         loop {
@@ -207,6 +208,10 @@ impl World {
                 continue;
             }
             look_at = self.now + LOOK_EVERY;
+            if rescue_at.is_some_and(|at| self.now >= at) {
+                rescue_at = None;
+                self.rescue()?;
+            }
             match self.undone()? {
                 None if done_at.is_some_and(|at| self.now >= at) => return self.audit(),
                 None => done_at = done_at.or(Some(self.now + AFTERMATH)),

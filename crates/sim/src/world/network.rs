@@ -15,7 +15,7 @@ use kurier_kafka::group::RequestId;
 use kurier_kafka::net::{Target, spoken};
 use kurier_kafka::wire::{decode_request, decode_response_kind, encode_request_kind, encode_response};
 
-use super::{Event, ProcessId, Wanted, World};
+use super::{Body, Event, ProcessId, Wanted, World};
 use crate::ledger::Checked;
 use crate::tally::Fault;
 
@@ -81,6 +81,8 @@ pub(super) struct Connection {
     is_left: bool,
     /// The broker's process that it led to is gone, or has let go of it.
     is_over: bool,
+    /// Which [`Server::era`](super::server::Server) it is of.
+    era: u64,
 }
 
 #[derive(Default)]
@@ -185,6 +187,7 @@ impl World {
             down_dead: false,
             is_left: false,
             is_over: false,
+            era: 0,
         };
         self.network.connections.insert(connection, state);
         self.network.slots.insert((process, slot), connection);
@@ -228,6 +231,7 @@ impl World {
             return Ok(());
         }
         let place = (state.process, state.slot);
+        state.era = self.server.era;
         if !is_up {
             let failures = self.network.failures.entry(place).or_default();
             let wait = (RECONNECT.0 << failures.0.min(10)).min(RECONNECT.1);
@@ -353,7 +357,16 @@ impl World {
         let Some(open) = state.open.remove(&number) else {
             return Err(format!("an answer to request {number}, which was not open on connection {connection}"));
         };
+        let era = state.era;
         let response = unpack_response(open.api, open.version, response)?;
+        let error = match &response {
+            ResponseKind::SyncGroup(answer) => Some(answer.error_code),
+            ResponseKind::ConsumerGroupHeartbeat(answer) => Some(answer.error_code),
+            _ => None,
+        };
+        if let (Some(0), Body::Member(app)) = (error, &mut self.processes[process].body) {
+            app.era = era;
+        }
         self.log(|| format!("process {process} gets the answer to {number} ({:?})", open.api));
         self.answered(process, open.id, Ok(response))
     }

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
-use kafka_protocol::messages::{CreateTopicsRequest, RequestKind, ResponseKind, TopicName};
+use kafka_protocol::messages::{
+    ConsumerGroupHeartbeatResponse, CreateTopicsRequest, RequestKind, ResponseKind, TopicName,
+};
 use kafka_protocol::protocol::StrBytes;
 use kurier_broker::{Broker, BrokerConfig, ConnectionId, MemoryStore, Now, Reply, Request, Store};
 use kurier_kafka::batch::BatchHeader;
@@ -45,6 +47,17 @@ enum Asked {
         offsets: Vec<(Part, i64)>,
     },
     OffsetFetch,
+    /// A heartbeat of KIP-848: whose, and in which epoch.
+    Beat {
+        member: String,
+        epoch: i32,
+        instance: Option<String>,
+    },
+    /// A static member of the classic protocol joins, syncs or beats; one that joins anew has no id.
+    Static {
+        member: String,
+        instance: String,
+    },
     /// Partition, records, producer id and epoch of each batch.
     Produce(Vec<(Part, i64, i64, i16)>),
     Fetch {
@@ -64,10 +77,12 @@ pub(super) struct Server {
     pub(super) slow_disk: Duration,
     /// Nothing can be written.
     pub(super) is_full: bool,
-    /// What the broker knows of groups since its last start may be forgotten with the next one: it could not be written, or power fails.
-    pub(super) forgets: bool,
-    /// Numbers of generations mean something within one era only: a group that cannot be written down goes on in memory until the next start.
+    /// Numbers of generations mean something within one era only, which ends when power fails: groups may be lost with it.
     pub(super) era: u64,
+    /// The newest epoch that each member of the group was told (KIP-848).
+    told_epochs: BTreeMap<String, i32>,
+    /// Who was given each static place last; nobody if that is not known.
+    places: BTreeMap<String, String>,
     /// What its calendar is off by.
     pub(super) skew_ms: i64,
     /// What is refused as by a broker that is not the right one.
@@ -96,8 +111,9 @@ impl Server {
             stalled_until: Duration::ZERO,
             slow_disk: Duration::ZERO,
             is_full: false,
-            forgets: false,
             era: 0,
+            told_epochs: BTreeMap::new(),
+            places: BTreeMap::new(),
             skew_ms: 0,
             refusal: None,
             armed: None,
@@ -140,6 +156,22 @@ impl Server {
                     .collect(),
             },
             RequestKind::OffsetFetch(_) => Asked::OffsetFetch,
+            RequestKind::ConsumerGroupHeartbeat(beat) => {
+                let instance = beat.instance_id.as_ref().map(ToString::to_string);
+                Asked::Beat { member: beat.member_id.to_string(), epoch: beat.member_epoch, instance }
+            }
+            RequestKind::JoinGroup(join) => {
+                let instance = join.group_instance_id.as_ref()?.to_string();
+                Asked::Static { member: join.member_id.to_string(), instance }
+            }
+            RequestKind::SyncGroup(sync) => {
+                let instance = sync.group_instance_id.as_ref()?.to_string();
+                Asked::Static { member: sync.member_id.to_string(), instance }
+            }
+            RequestKind::Heartbeat(beat) => {
+                let instance = beat.group_instance_id.as_ref()?.to_string();
+                Asked::Static { member: beat.member_id.to_string(), instance }
+            }
             RequestKind::InitProducerId(_) | RequestKind::EndTxn(_) => Asked::Epoch,
             RequestKind::Produce(produce) => Asked::Produce(
                 produce
@@ -170,10 +202,6 @@ impl World {
         }
         let torn = self.server.store.revive();
         self.server.stalled_until = Duration::ZERO;
-        if std::mem::replace(&mut self.server.forgets, self.server.is_full) {
-            self.ledger.forget_generations();
-            self.server.era += 1;
-        }
         let config = BrokerConfig {
             auto_create_topics: false,
             advertised_host: Some("broker".to_owned()),
@@ -358,7 +386,7 @@ impl World {
     }
 
     pub(super) fn tell_closed(&mut self, connection: u64) -> Checked {
-        self.server.asked.retain(|_, (of, _)| *of != connection);
+        self.forget_asked(Some(connection));
         let now = self.broker_now();
         let mut replies = Vec::new();
         if let Some(broker) = &mut self.server.broker {
@@ -431,7 +459,7 @@ impl World {
     }
 
     fn lose_broker(&mut self) {
-        self.server.asked.clear();
+        self.forget_asked(None);
         self.server.tamper.broker_gone();
         for connection in self.network.broker_gone() {
             let notice = 1 + self.rng.below(50);
@@ -439,6 +467,72 @@ impl World {
         }
         let pause = self.rng.between(RESTART_MS.0, RESTART_MS.1);
         self.after_ms(pause, Event::BrokerStart);
+    }
+
+    /// Requests get no answer any more, those of a connection or all. What they wanted is done or not.
+    fn forget_asked(&mut self, of: Option<u64>) {
+        let server = &mut self.server;
+        let gone = server.asked.extract_if(.., |_, (connection, _)| of.is_none_or(|of| of == *connection));
+        for (_, (_, asked)) in gone {
+            match asked {
+                Asked::Commit { generation, member, offsets, .. } => {
+                    for (part, offset) in offsets {
+                        self.ledger.commit_in_doubt(part, offset, generation, &member);
+                    }
+                }
+                Asked::Beat { member, instance, .. } => {
+                    server.told_epochs.remove(&member);
+                    instance.map(|instance| server.places.remove(&instance));
+                }
+                Asked::Static { instance, .. } => drop(server.places.remove(&instance)),
+                _ => {}
+            }
+        }
+    }
+
+    /// Power has failed: nothing is promised of groups.
+    pub(super) fn end_era(&mut self) {
+        self.ledger.forget_generations();
+        self.server.told_epochs.clear();
+        self.server.places.clear();
+        self.server.era += 1;
+    }
+
+    /// A static place is taken, or somebody is told that another has it: it must not be the one who was given it last.
+    fn look_at_place(&mut self, instance: String, member: &str, error: i16) -> Checked {
+        let server = &mut self.server;
+        if error == 0 {
+            server.places.insert(instance, member.to_owned());
+            return Ok(());
+        }
+        // Somebody who waits to be let in may have the place already.
+        let mut asked = server.asked.values();
+        let is_claimed = asked.any(
+            |(_, asked)| matches!(asked, Asked::Static { instance: of, member } if *of == instance && member.is_empty()),
+        );
+        if error == ResponseError::FencedInstanceId.code()
+            && !is_claimed
+            && server.places.get(&instance).is_some_and(|owner| owner == member)
+        {
+            return Err(format!("{member} is fenced, and nobody else was given its place {instance}"));
+        }
+        Ok(())
+    }
+
+    /// The epoch of a member grows, and whoever has the newest one is not sent away for it.
+    fn look_at_beat(&mut self, member: String, epoch: i32, answer: &ConsumerGroupHeartbeatResponse) -> Checked {
+        let known = self.server.told_epochs.get(&member).copied();
+        if answer.error_code == 0 {
+            if let Some(known) = known
+                && (0..known).contains(&answer.member_epoch)
+            {
+                return Err(format!("{member} is told epoch {}, after {known}", answer.member_epoch));
+            }
+            self.server.told_epochs.insert(member, answer.member_epoch);
+        } else if answer.error_code == ResponseError::FencedMemberEpoch.code() && known == Some(epoch) && epoch > 0 {
+            return Err(format!("{member} is fenced in epoch {epoch}, which is the last one that it was told"));
+        }
+        Ok(())
     }
 
     /// An answer goes out: what does it say of what was promised before?
@@ -464,6 +558,24 @@ impl World {
                 if answer.topics.iter().flat_map(|topic| &topic.partitions).any(|partition| partition.error_code != 0) {
                     self.tally.state(State::CommitRefused);
                 }
+            }
+            (Asked::Beat { member, epoch, instance }, ResponseKind::ConsumerGroupHeartbeat(answer)) => {
+                if let Some(instance) = instance {
+                    self.look_at_place(instance, &member, answer.error_code)?;
+                }
+                self.look_at_beat(member, epoch, answer)?;
+            }
+            (Asked::Static { instance, .. }, ResponseKind::JoinGroup(answer)) if answer.error_code == 0 => {
+                self.look_at_place(instance, &answer.member_id, 0)?;
+            }
+            (Asked::Static { instance, member }, ResponseKind::JoinGroup(answer)) => {
+                self.look_at_place(instance, &member, answer.error_code)?;
+            }
+            (Asked::Static { instance, member }, ResponseKind::SyncGroup(answer)) => {
+                self.look_at_place(instance, &member, answer.error_code)?;
+            }
+            (Asked::Static { instance, member }, ResponseKind::Heartbeat(answer)) => {
+                self.look_at_place(instance, &member, answer.error_code)?;
             }
             (Asked::OffsetFetch, ResponseKind::OffsetFetch(answer)) => {
                 for topic in answer.groups.iter().flat_map(|group| &group.topics) {
