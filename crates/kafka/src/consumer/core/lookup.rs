@@ -79,6 +79,14 @@ impl Lookups {
 impl ConsumerCore {
     /// The topics about which something has to be known; `None` means all.
     fn topics_of_interest(&self) -> Option<BTreeSet<String>> {
+        let mut topics = self.topics_read()?;
+        topics.extend(self.lookups.topics().map(str::to_owned));
+        topics.extend(self.partition_calls.values().map(|(topic, _)| topic.to_string()));
+        Some(topics)
+    }
+
+    /// Those that are read, or are to be; none for all there are.
+    fn topics_read(&self) -> Option<BTreeSet<String>> {
         let mut topics: BTreeSet<String> =
             self.partitions.keys().map(|partition| partition.topic.to_string()).collect();
         match &self.mode {
@@ -89,8 +97,6 @@ impl ConsumerCore {
         if let Some(group) = &self.group {
             topics.extend(group.group_topics().cloned());
         }
-        topics.extend(self.lookups.topics().map(str::to_owned));
-        topics.extend(self.partition_calls.values().map(|(topic, _)| topic.to_string()));
         Some(topics)
     }
 
@@ -169,21 +175,39 @@ impl ConsumerCore {
         self.metadata_changed(now, effects);
     }
 
-    /// Tells the application of topics that will not appear by waiting.
+    /// Tells the application of topics that will not appear by waiting: calls that ask for them, and polls if they are to be read.
     fn report_topics(&mut self, response: &MetadataResponse, effects: &mut Vec<Effect>) {
+        let read = self.topics_read();
+        let is_read = |name: &String| read.as_ref().is_none_or(|read| read.contains(name));
         let mut forbidden = Vec::new();
         for topic in &response.topics {
             let name = topic.name.as_ref().map(|name| name.to_string()).unwrap_or_default();
-            match ResponseError::try_from_code(topic.error_code) {
-                Some(ResponseError::TopicAuthorizationFailed) => forbidden.push(name),
+            let error = match ResponseError::try_from_code(topic.error_code) {
+                Some(ResponseError::TopicAuthorizationFailed) => ConsumerError::TopicAuthorization(vec![name.clone()]),
                 Some(error @ ResponseError::InvalidTopicException) => {
-                    self.fail(ConsumerError::Refused { what: format!("looking up topic {name}"), error }, effects);
+                    ConsumerError::Refused { what: format!("looking up topic {name}"), error }
                 }
-                _ => {}
+                _ => continue,
+            };
+            self.fail_calls_for(&name, &error, effects);
+            match error {
+                _ if !is_read(&name) => {}
+                ConsumerError::TopicAuthorization(_) => forbidden.push(name),
+                error => self.fail(error, effects),
             }
         }
         if !forbidden.is_empty() {
             self.fail(ConsumerError::TopicAuthorization(forbidden), effects);
+        }
+    }
+
+    /// Ends the calls that ask for a topic.
+    fn fail_calls_for(&mut self, name: &str, error: &ConsumerError, effects: &mut Vec<Effect>) {
+        let asks = |find: &Find| find.open.keys().any(|partition| *partition.topic == *name);
+        let finds = self.lookups.finds.extract_if(.., |_, find| asks(find)).map(|(call, _)| call);
+        let partitions = self.partition_calls.extract_if(.., |_, (topic, _)| **topic == *name).map(|(call, _)| call);
+        for call in finds.chain(partitions) {
+            effects.push(Effect::Done { call, outcome: Err(error.clone()) });
         }
     }
 
