@@ -37,6 +37,9 @@ const WRITE_CHUNK: usize = 1024 * 1024;
 
 /// How long a client may take to agree on TLS.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a client that is not let in may take to go, and how much it may still say.
+const PARTING_TIMEOUT: Duration = Duration::from_secs(1);
+const MAX_PARTING: usize = 64 * 1024;
 
 /// What a listener has for its connections.
 #[derive(Clone)]
@@ -85,7 +88,8 @@ pub(super) async fn serve(
         let (read, write) = stream.into_split();
         return client.serve(read, write).await;
     };
-    let handshake = tokio::time::timeout(HANDSHAKE_TIMEOUT, TlsAcceptor::from(tls).accept(stream));
+    let accept = TlsAcceptor::from(tls).accept(stream).into_fallible();
+    let handshake = tokio::time::timeout(HANDSHAKE_TIMEOUT, accept);
     let handshake = tokio::select! {
         handshake = handshake => handshake,
         _ = stopping.wait_for(|stopping| *stopping) => return,
@@ -95,12 +99,33 @@ pub(super) async fn serve(
             let (read, write) = tokio::io::split(stream);
             client.serve(read, write).await;
         }
-        Ok(Err(error)) => match handshake_problem(&error) {
-            Some(reason) => tracing::warn!(%peer, "SSL handshake failed: {reason}"),
-            None => tracing::debug!(%peer, "a client went during the SSL handshake: {error}"),
-        },
+        Ok(Err((error, stream))) => {
+            match handshake_problem(&error) {
+                Some(reason) => tracing::warn!(%peer, "SSL handshake failed: {reason}"),
+                None => tracing::debug!(%peer, "a client went during the SSL handshake: {error}"),
+            }
+            part(stream).await;
+        }
         Err(_) => tracing::warn!(%peer, "SSL handshake failed: the client did not end it in time"),
     }
+}
+
+/// Ends a connection so that the client hears the alert: what it has sent meanwhile is read, because a socket that is closed with bytes unread resets the
+/// connection, which may take away from the client what it has not read yet.
+async fn part(mut stream: TcpStream) {
+    let parting = async {
+        stream.shutdown().await?;
+        let (mut bytes, mut left) = ([0; 1024], MAX_PARTING);
+        while left > 0 {
+            match stream.read(&mut bytes).await? {
+                0 => break,
+                count => left = left.saturating_sub(count),
+            }
+        }
+        io::Result::Ok(())
+    };
+    // A client that has gone, or says too much or nothing, has had its chance.
+    let _ = tokio::time::timeout(PARTING_TIMEOUT, parting).await;
 }
 
 /// What TLS has against a client; nothing if the client just went.

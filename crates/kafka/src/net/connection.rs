@@ -356,8 +356,16 @@ impl Connection {
         request: &RequestKind,
     ) -> Result<Bytes, CallError> {
         let (frame, waiting) = self.prepare(client_id, api, version, request)?;
-        self.writer.lock().await.write(frame).await?;
-        self.answer(waiting).await
+        let written = self.writer.lock().await.write(frame).await;
+        match (written, self.answer(waiting)) {
+            (Ok(()), answer) => answer.await,
+            // A broker that refuses this client may be gone before anything is written; what it said last is still to be read, and says why.
+            (Err(error), verdict) if self.versions.is_empty() => match verdict.await {
+                Err(refused @ CallError::Refused(_)) => Err(refused),
+                _ => Err(error),
+            },
+            (Err(error), _) => Err(error),
+        }
     }
 
     /// A request as bytes, and where its answer will come.
@@ -388,7 +396,7 @@ impl Connection {
         let frame = encode_request_frame(Some(&client_id), id, api, version, request).map_err(CallError::Unwritable)?;
         {
             let mut line = self.line.lock();
-            let waiting = line.as_mut().map_err(|_| CallError::WasClosed)?;
+            let waiting = line.as_mut().map_err(|ended| self.refusal(ended).unwrap_or(CallError::WasClosed))?;
             if let Some(waiter) = waiter {
                 waiting.answers.insert(id, waiter);
             }
@@ -398,13 +406,19 @@ impl Connection {
         Ok(frame)
     }
 
+    /// What a connection's end says that TLS brought about before the broker said anything: under TLS 1.3 it looks at the client's certificate after the
+    /// client believes that all is well.
+    fn refusal(&self, ended: &Ended) -> Option<CallError> {
+        let refused = ended.by_tls && self.versions.is_empty();
+        refused.then(|| ConnectError::Handshake(ended.why.clone()).into())
+    }
+
     async fn answer(&self, awaited: Awaited) -> Result<Bytes, CallError> {
         let answer = awaited.answer.await.map_err(|_| {
             let line = self.line.lock();
             let ended = line.as_ref().err().cloned().unwrap_or_default();
-            if ended.by_tls && self.versions.is_empty() {
-                // Under TLS 1.3 a broker looks at the client's certificate after the client believes that all is well.
-                return ConnectError::Handshake(ended.why).into();
+            if let Some(refusal) = self.refusal(&ended) {
+                return refusal;
             }
             CallError::Lost(ended.why)
         })?;
