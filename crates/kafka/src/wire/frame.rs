@@ -1,17 +1,20 @@
 //! Frames in a stream: a length of four bytes, then that many.
 
+use std::collections::VecDeque;
 use std::io;
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
+/// What is read at most while a frame's length is not known: most connections carry small frames or none, and a process may have hundreds of them.
+const FIRST: usize = 4 << 10;
 /// Memory reserved before a frame's bytes have arrived; beyond it, only as much again as has arrived, or as an earlier frame of the stream had. A length
 /// alone costs its sender a connection and us no more than this.
 const RESERVE: usize = 64 << 10;
-/// Memory reserved where no frame was large of late: most connections carry small frames or none, and a process may have hundreds of them.
-const LEAST: usize = 4 << 10;
 /// Most memory that is reserved because an earlier frame needed it: reading a large frame into memory that grows would copy it.
 const MOST_TRUSTED: usize = 4 << 20;
+/// How many large frames have memory that is used again: one that is read, one that waits, one that is in use, and one more.
+const MOST_LENT: usize = 4;
 
 /// Why no frame came.
 #[derive(Debug, thiserror::Error)]
@@ -39,19 +42,25 @@ pub struct FrameReader<R> {
     limit: usize,
     /// Bytes of the largest frame of late, up to [`MOST_TRUSTED`]; every smaller frame takes an eighth off.
     trusted: usize,
+    /// What is left of the memory of large frames, which is whole again when nobody has the frame any more. Memory that is given back and asked for
+    /// again with every frame would be cleared every time.
+    lent: VecDeque<BytesMut>,
 }
 
 impl<R: AsyncRead + Unpin> FrameReader<R> {
     /// Reads frames of at most `limit` bytes from `stream`.
     pub fn new(stream: R, limit: usize) -> Self {
-        Self { stream, buffer: BytesMut::new(), limit, trusted: 0 }
+        Self { stream, buffer: BytesMut::new(), limit, trusted: 0, lent: VecDeque::new() }
     }
 
     /// Waits for the next frame; `None` once the stream has ended between two frames. May be dropped and called again.
     pub async fn next(&mut self) -> Result<Option<Bytes>, FrameError> {
         loop {
-            let missing = match self.buffer.first_chunk::<4>() {
-                None => 4 - self.buffer.len(),
+            let read = match self.buffer.first_chunk::<4>() {
+                None => {
+                    self.buffer.reserve(FIRST);
+                    self.stream.read_buf(&mut (&mut self.buffer).limit(FIRST)).await?
+                }
                 Some(length) => {
                     let announced = i32::from_be_bytes(*length);
                     let len = usize::try_from(announced)
@@ -59,16 +68,13 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
                         .filter(|len| *len <= self.limit)
                         .ok_or(FrameError::Length { len: announced, limit: self.limit })?;
                     if self.buffer.len() >= 4 + len {
-                        self.buffer.advance(4);
-                        self.trusted = (self.trusted - self.trusted / 8).max(len.min(MOST_TRUSTED));
-                        return Ok(Some(self.buffer.split_to(len).freeze()));
+                        return Ok(Some(self.take(len)));
                     }
-                    4 + len - self.buffer.len()
+                    self.make_room(4 + len - self.buffer.len());
+                    self.stream.read_buf(&mut self.buffer).await?
                 }
             };
-            let least = if self.buffer.len().max(self.trusted) < LEAST { LEAST } else { RESERVE };
-            self.buffer.reserve(missing.min(self.buffer.len().max(self.trusted)).max(least));
-            if self.stream.read_buf(&mut self.buffer).await? == 0 {
+            if read == 0 {
                 if self.buffer.is_empty() {
                     return Ok(None);
                 }
@@ -81,6 +87,38 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
                 };
                 return Err(io::Error::new(io::ErrorKind::UnexpectedEof, why).into());
             }
+        }
+    }
+
+    /// The frame that is complete.
+    fn take(&mut self, len: usize) -> Bytes {
+        self.buffer.advance(4);
+        let frame = self.buffer.split_to(len).freeze();
+        self.trusted = (self.trusted - self.trusted / 8).max(len.min(MOST_TRUSTED));
+        if self.trusted < RESERVE {
+            self.lent.clear();
+        } else if len >= RESERVE && self.buffer.is_empty() {
+            if self.lent.len() == MOST_LENT {
+                self.lent.pop_front();
+            }
+            self.lent.push_back(std::mem::take(&mut self.buffer));
+        }
+        frame
+    }
+
+    /// Makes room for bytes of a frame whose length is known and of which so many are `missing`.
+    fn make_room(&mut self, missing: usize) {
+        let more = missing.min(self.buffer.len().max(self.trusted).max(RESERVE));
+        if self.buffer.capacity() - self.buffer.len() >= more {
+            return;
+        }
+        let whole = self.buffer.len() + more;
+        match self.lent.iter_mut().position(|lent| lent.try_reclaim(whole)).and_then(|at| self.lent.remove(at)) {
+            Some(mut lent) => {
+                lent.extend_from_slice(&self.buffer);
+                self.buffer = lent;
+            }
+            None => self.buffer.reserve(more),
         }
     }
 }
@@ -139,7 +177,27 @@ mod tests {
         }
         assert_eq!(frames, 10_000);
         assert_eq!(reader.trusted, 20);
-        assert!(reader.buffer.capacity() <= 2 * LEAST, "{} bytes", reader.buffer.capacity());
+        assert!(reader.lent.is_empty());
+        assert!(reader.buffer.capacity() <= 2 * FIRST, "{} bytes", reader.buffer.capacity());
+    }
+
+    #[test]
+    fn large_frames_use_the_same_memory_again_once_nobody_has_them() {
+        let frame = [&(1_u32 << 20).to_be_bytes()[..], &vec![1; 1 << 20]].concat();
+        let stream = frame.repeat(40);
+        let mut reader = FrameReader::new(&stream[..], 1 << 20);
+        let mut next = || runtime().block_on(reader.next()).unwrap().unwrap();
+        let mut places = std::collections::BTreeSet::new();
+        let mut held = [next(), next()];
+        for at in 0..30 {
+            held[at % 2] = next();
+            places.insert(held[at % 2].as_ptr() as usize);
+            assert!(held.iter().all(|frame| frame.iter().all(|byte| *byte == 1)));
+        }
+        assert!(places.len() <= 3, "{places:?}");
+        // Who keeps all of them has all of them.
+        let kept: Vec<_> = (0..8).map(|_| next()).collect();
+        assert!(kept.iter().all(|frame| frame.len() == 1 << 20));
     }
 
     #[test]
