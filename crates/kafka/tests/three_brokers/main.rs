@@ -274,7 +274,7 @@ async fn a_broker_dies_that_leads_and_coordinates(bed: &mut Bed) {
 
     // A transaction whose coordinator dies in the middle of it.
     bed.create("whole", &[&[1, 2, 3]], &[]).await;
-    let id = name_for("t-", transactions.unwrap_or(0));
+    let id = name_for("t-", transactions.expect("of three partitions, each broker leads one"));
     let transactional = bed.producer(&[("transactional.id", &id)]);
     transactional.init_transactions().await.unwrap();
     transactional.begin().unwrap();

@@ -183,18 +183,16 @@ impl Bed {
         work: &Work,
         worker: &std::thread::JoinHandle<Result<()>>,
     ) -> Result<&'static str> {
-        // The very end is as good a moment as any other.
+        // The very beginning and the very end are as good moments as any other.
         let goal = match rng.below(8) {
             0 => self.records.saturating_sub(rng.below(2 * MANY)),
+            1 => 0,
             _ => self.records * rng.below(1_000) / 1_000,
         };
         let aims = [Stage::Sending, Stage::Committing, Stage::Aborting, Stage::Between];
         let (aim, kills_coordinator) = (rng.pick(&aims), rng.below(2) == 0);
         let partition = rng.below(PARTITIONS as u64) as i32;
-        self.wait_until(worker, PATIENCE, || match work.scenario {
-            Scenario::Idempotent => work.acknowledged() >= goal,
-            Scenario::Transactional => work.taken() >= goal,
-        })?;
+        // Looked up before the moment comes, which is over soon.
         let victim = match work.scenario {
             Scenario::Transactional if kills_coordinator => {
                 let place = java_hash(&work.topic) % TRANSACTION_PARTITIONS;
@@ -202,6 +200,10 @@ impl Bed {
             }
             _ => self.leader(admin, &work.topic, partition)?,
         };
+        self.wait_until(worker, PATIENCE, || match work.scenario {
+            Scenario::Idempotent => work.taken() > 0 && work.acknowledged() >= goal,
+            Scenario::Transactional => work.taken() >= goal,
+        })?;
         if work.scenario == Scenario::Transactional {
             // Where none comes any more, another moment is as good.
             self.wait_until(worker, AIMING, || work.wait_for(aim, LOOK_FOR_STAGE))?;
