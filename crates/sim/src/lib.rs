@@ -22,6 +22,7 @@
 //!   A committed offset is never lost and never goes back.
 //! - A static member is fenced only if somebody else was given its place. The epoch of a member (KIP-848) never goes back, and nobody is sent away for
 //!   having the newest one.
+//! - A broker that is killed and started again knows of the group what it knew.
 //! - Of each key, a compacted topic keeps the newest record.
 //! - Once faults are over, everything is done within four virtual minutes: all records told of, all transactions ended, all readers and the group at the end.
 //!

@@ -152,6 +152,8 @@ counted! {
         StaticReturned,
         /// What a static member was to give up when it died had no owner until somebody new joined.
         LeftWithoutOwner,
+        /// A broker that was started again when all was over knew of the group what it had known.
+        GroupRemembered,
         /// A reader's position was cut away by retention.
         OutOfRange,
         /// Retention removed records.

@@ -156,7 +156,8 @@ impl World {
         }
         self.check_transactions(&transactions)?;
         self.check_offsets(&transactions)?;
-        self.check_acknowledged()
+        self.check_acknowledged()?;
+        self.check_memory()
     }
 
     fn log_start(&mut self, part: Part) -> Result<i64, String> {

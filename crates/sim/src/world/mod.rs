@@ -2,7 +2,7 @@
 //!
 //! Everything happens in events, in the order of their times; nothing happens between two of them. `network` carries messages and loses them,
 //! `server` is the broker's process over its disk, `producers`, `members` and `readers` are the clients' processes, `chaos` is what goes wrong, and
-//! `audit` is the look at the log itself when all is over.
+//! `audit` is the look at the log itself when all is over, `restart` what a broker must know after a start.
 
 mod audit;
 mod chaos;
@@ -11,6 +11,7 @@ mod network;
 mod producers;
 mod readers;
 mod refuse;
+mod restart;
 mod server;
 mod transactions;
 

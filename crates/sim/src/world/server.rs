@@ -449,6 +449,12 @@ impl World {
         self.lose_broker();
     }
 
+    /// Kills it when all is over, and starts it again.
+    pub(super) fn restart_broker(&mut self) -> Checked {
+        self.server.broker = None;
+        self.start_broker()
+    }
+
     /// Its process ends as it should.
     pub(super) fn stop_broker(&mut self) {
         let Some(mut broker) = self.server.broker.take() else { return };
