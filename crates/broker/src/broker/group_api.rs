@@ -8,6 +8,7 @@ use kafka_protocol::messages::describe_groups_response::{DescribedGroup, Describ
 use kafka_protocol::messages::list_groups_response::ListedGroup;
 use kafka_protocol::messages::offset_commit_response::{OffsetCommitResponsePartition, OffsetCommitResponseTopic};
 use kafka_protocol::messages::offset_delete_response::{OffsetDeleteResponsePartition, OffsetDeleteResponseTopic};
+use kafka_protocol::messages::offset_fetch_request::OffsetFetchRequestTopics;
 use kafka_protocol::messages::offset_fetch_response::{
     OffsetFetchResponseGroup, OffsetFetchResponsePartition, OffsetFetchResponsePartitions, OffsetFetchResponseTopic,
     OffsetFetchResponseTopics,
@@ -20,6 +21,7 @@ use kafka_protocol::messages::{
 };
 use kafka_protocol::protocol::StrBytes;
 use kurier_kafka::wire::decode_consumer_subscription;
+use uuid::Uuid;
 
 use super::{Broker, Outcome, Reply, Ticket, code};
 use crate::groups::{Committer, Effects, Group, JoinerInfo, MAX_OFFSET_METADATA, State, result_code};
@@ -27,6 +29,8 @@ use crate::journal::{CommittedOffset, Entry};
 
 /// First version of `OffsetFetch` that asks for many groups at once.
 const MANY_GROUPS_VERSION: i16 = 8;
+/// First version of `OffsetCommit` and `OffsetFetch` that names topics by id.
+const TOPIC_ID_VERSION: i16 = 10;
 /// First version of `JoinGroup` whose answer may name no protocol.
 const NO_PROTOCOL_VERSION: i16 = 7;
 /// First version of `DescribeGroups` that has an error for a group that is not there.
@@ -43,6 +47,14 @@ const NO_OFFSET: i64 = -1;
 
 /// What becomes of one partition's offset.
 type CommitResult = (i32, Result<(), ResponseError>);
+
+/// A topic as a client names it, by name or by id.
+#[derive(Debug, Clone)]
+struct Named {
+    name: TopicName,
+    /// Nil where it was named by name.
+    id: Uuid,
+}
 
 impl Broker {
     pub(super) fn join_group(
@@ -104,8 +116,10 @@ impl Broker {
         let allowed = self.groups.check_commit(self.now.elapsed, &committer, false, version);
         let mut accepted = Vec::new();
         // The errors of all partitions; those without one depend on the journal.
-        let mut topics: Vec<(TopicName, Vec<CommitResult>)> = Vec::new();
+        let mut topics: Vec<(Named, Vec<CommitResult>)> = Vec::new();
         for topic in request.topics {
+            let named = Named { name: topic.name, id: topic.topic_id };
+            let name = self.name_of(version, &named);
             let partitions = topic
                 .partitions
                 .into_iter()
@@ -113,13 +127,14 @@ impl Broker {
                     let index = partition.partition_index;
                     let (offset, epoch) = (partition.committed_offset, partition.committed_leader_epoch);
                     let metadata = partition.committed_metadata;
-                    let checked = allowed
-                        .and_then(|()| self.checked_offset(&committer, &topic.name, index, (offset, epoch), metadata));
+                    let checked = name.as_ref().map_err(|error| *error).and_then(|name| {
+                        self.checked_offset(&committer, allowed, name, index, (offset, epoch), metadata)
+                    });
                     let result = checked.map(|offset| accepted.push(offset));
                     (index, result)
                 })
                 .collect();
-            topics.push((topic.name, partitions));
+            topics.push((named, partitions));
         }
         let entries: Vec<Entry> = accepted
             .iter()
@@ -131,7 +146,7 @@ impl Broker {
         }
         let topics = topics
             .into_iter()
-            .map(|(name, partitions)| {
+            .map(|(Named { name, id }, partitions)| {
                 let partitions = partitions
                     .into_iter()
                     .map(|(index, result)| {
@@ -140,16 +155,28 @@ impl Broker {
                             .with_error_code(result_code(result.and(written)))
                     })
                     .collect();
-                OffsetCommitResponseTopic::default().with_name(name).with_partitions(partitions)
+                OffsetCommitResponseTopic::default().with_name(name).with_topic_id(id).with_partitions(partitions)
             })
             .collect();
         OffsetCommitResponse::default().with_topics(topics)
     }
 
+    /// The name of a topic that a group's offsets are asked for or told of, where it is asked by id.
+    fn name_of(&self, version: i16, topic: &Named) -> Result<TopicName, ResponseError> {
+        if version < TOPIC_ID_VERSION {
+            return Ok(topic.name.clone());
+        }
+        let found = self.topics.by_id(topic.id).ok_or(ResponseError::UnknownTopicId)?;
+        Ok(TopicName(found.name.clone().into()))
+    }
+
     /// What is kept of an offset and leader epoch that shall be committed, if it can be.
+    ///
+    /// `allowed` says what the group has against it. It comes after what the topics have: so Apache Kafka has it.
     pub(super) fn checked_offset(
         &self,
         committer: &Committer<'_>,
+        allowed: Result<(), ResponseError>,
         name: &TopicName,
         partition: i32,
         (offset, leader_epoch): (i64, i32),
@@ -159,6 +186,7 @@ impl Broker {
         if !(0..topic.partition_count()).contains(&partition) {
             return Err(ResponseError::UnknownTopicOrPartition);
         }
+        allowed?;
         self.groups.check_commit_for(committer, topic.id, partition)?;
         let metadata = metadata.map(|text| text.to_string()).unwrap_or_default();
         if metadata.len() > MAX_OFFSET_METADATA {
@@ -172,9 +200,12 @@ impl Broker {
         let stable = request.require_stable;
         if version >= MANY_GROUPS_VERSION {
             let groups = request.groups.into_iter().map(|asked| {
-                let topics = asked
-                    .topics
-                    .map(|topics| topics.into_iter().map(|topic| (topic.name, topic.partition_indexes)).collect());
+                let topics = asked.topics.map(|topics| {
+                    let named = |topic: OffsetFetchRequestTopics| {
+                        (Named { name: topic.name, id: topic.topic_id }, topic.partition_indexes)
+                    };
+                    topics.into_iter().map(named).collect()
+                });
                 let response = OffsetFetchResponseGroup::default();
                 let consumer = self.groups.get(&asked.group_id).and_then(|group| group.consumer.as_ref());
                 let checked = match (consumer, &asked.member_id) {
@@ -186,41 +217,55 @@ impl Broker {
                 if let Err(error) = checked {
                     return response.with_group_id(asked.group_id).with_error_code(code(error));
                 }
-                let topics = self.fetched_offsets(&asked.group_id, topics, stable);
+                let topics = self.fetched_offsets(version, &asked.group_id, topics, stable);
                 response.with_group_id(asked.group_id).with_topics(topics)
             });
             return OffsetFetchResponse::default().with_groups(groups.collect());
         }
-        let topics = request
-            .topics
-            .map(|topics| topics.into_iter().map(|topic| (topic.name, topic.partition_indexes)).collect());
-        let topics = self.fetched_offsets(&request.group_id, topics, stable);
+        let topics = request.topics.map(|topics| {
+            let named =
+                topics.into_iter().map(|topic| (Named { name: topic.name, id: Uuid::nil() }, topic.partition_indexes));
+            named.collect()
+        });
+        let topics = self.fetched_offsets(version, &request.group_id, topics, stable);
         OffsetFetchResponse::default().with_topics(topics.into_iter().map(of_one_group).collect())
     }
 
     /// Offsets of a group: of the partitions asked for, or of all that there are.
     fn fetched_offsets(
         &self,
+        version: i16,
         group: &str,
-        asked: Option<Vec<(TopicName, Vec<i32>)>>,
+        asked: Option<Vec<(Named, Vec<i32>)>>,
         stable: bool,
     ) -> Vec<OffsetFetchResponseTopics> {
         let offsets = self.groups.offsets(group);
         let asked = asked.unwrap_or_else(|| {
-            let mut all: Vec<(TopicName, Vec<i32>)> = Vec::new();
+            let mut all: Vec<(Named, Vec<i32>)> = Vec::new();
             for (topic, partition) in offsets.into_iter().flat_map(|offsets| offsets.keys()) {
                 match all.last_mut() {
-                    Some((name, partitions)) if name.as_str() == topic => partitions.push(*partition),
-                    _ => all.push((TopicName(topic.clone().into()), vec![*partition])),
+                    Some((named, partitions)) if named.name.as_str() == topic => partitions.push(*partition),
+                    _ => {
+                        let name = TopicName(topic.clone().into());
+                        let id = self.topics.get(&name).map(|topic| topic.id).unwrap_or_default();
+                        all.push((Named { name, id }, vec![*partition]));
+                    }
                 }
+            }
+            if version >= TOPIC_ID_VERSION {
+                all.retain(|(named, _)| !named.id.is_nil());
             }
             all
         });
-        let of = |topic: &str, partition: i32| {
+        let of = |topic: Result<&str, ResponseError>, partition: i32| {
             let none = OffsetFetchResponsePartitions::default()
                 .with_partition_index(partition)
                 .with_committed_offset(NO_OFFSET)
                 .with_metadata(Some(StrBytes::new()));
+            let topic = match topic {
+                Ok(topic) => topic,
+                Err(error) => return none.with_error_code(code(error)),
+            };
             if stable && self.groups.is_unstable(group, topic, partition) {
                 return none.with_error_code(code(ResponseError::UnstableOffsetCommit));
             }
@@ -232,9 +277,12 @@ impl Broker {
                 None => none,
             }
         };
-        let found = asked.into_iter().map(|(name, partitions)| {
-            let partitions = partitions.into_iter().map(|partition| of(&name, partition)).collect();
-            OffsetFetchResponseTopics::default().with_name(name).with_partitions(partitions)
+        let found = asked.into_iter().map(|(named, partitions)| {
+            let name = self.name_of(version, &named);
+            let name = name.as_ref().map(|name| name.as_str()).map_err(|error| *error);
+            let partitions = partitions.into_iter().map(|partition| of(name, partition)).collect();
+            let response = OffsetFetchResponseTopics::default().with_partitions(partitions);
+            if version >= TOPIC_ID_VERSION { response.with_topic_id(named.id) } else { response.with_name(named.name) }
         });
         found.collect()
     }

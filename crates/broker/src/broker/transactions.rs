@@ -430,8 +430,7 @@ impl Broker {
                 let index = partition.partition_index;
                 let (offset, epoch) = (partition.committed_offset, partition.committed_leader_epoch);
                 let metadata = partition.committed_metadata;
-                let checked = allowed
-                    .and_then(|()| self.checked_offset(&committer, &topic.name, index, (offset, epoch), metadata));
+                let checked = self.checked_offset(&committer, allowed, &topic.name, index, (offset, epoch), metadata);
                 let result = checked.map(|offset| accepted.push(offset));
                 results.push((topic.name.clone(), index, result));
             }

@@ -74,6 +74,7 @@ pub(crate) fn script() -> Vec<Step> {
     steps.extend(compression());
     steps.extend(sessions());
     steps.extend(groups());
+    steps.extend(groups::by_id());
     steps.extend(consumers());
     steps.extend(transactions());
     steps.extend(transactions_v2());

@@ -208,6 +208,16 @@ fn put_in_order(response: &mut ResponseKind) {
         ResponseKind::ElectLeaders(elected) => {
             elected.replica_election_results.sort_by(|left, right| left.topic.as_str().cmp(right.topic.as_str()));
         }
+        ResponseKind::OffsetCommit(committed) => {
+            for topic in &mut committed.topics {
+                topic.partitions.sort_by_key(|partition| partition.partition_index);
+            }
+        }
+        ResponseKind::OffsetFetch(fetched) => {
+            for group in &mut fetched.groups {
+                group.topics.sort_by_key(|topic| topic.partitions.iter().map(|partition| partition.error_code).max());
+            }
+        }
         ResponseKind::Fetch(fetched) => {
             for partition in fetched.responses.iter_mut().flat_map(|topic| &mut topic.partitions) {
                 partition.records = partition.records.take().map(legible);

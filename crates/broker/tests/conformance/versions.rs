@@ -56,8 +56,6 @@ const NOT_KNOWN: &[(i16, &str)] = &[
 /// APIs of which this broker serves less: (which, up to which version, why).
 const LESS: &[(ApiKey, i16, &str)] = &[
     (ApiKey::ListOffsets, 10, "version 11 asks for uploads to tiered storage"),
-    (ApiKey::OffsetCommit, 9, "version 10 names topics by id"),
-    (ApiKey::OffsetFetch, 9, "version 10 names topics by id"),
     (ApiKey::AddPartitionsToTxn, 3, "version 4 and later are for brokers"),
     (ApiKey::DescribeLogDirs, 4, "version 5 tells of cordoned folders"),
 ];

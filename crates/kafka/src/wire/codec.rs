@@ -10,6 +10,7 @@ use kafka_protocol::messages::{
 use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, Message, Request, StrBytes};
 
 use super::WireError;
+use super::by_id;
 use super::guard::{self, Direction, Layout};
 use super::pieces::{Batches, Encoding, OutFrame};
 
@@ -51,14 +52,44 @@ pub fn decode_request(mut frame: Bytes) -> Result<DecodedRequest, RequestError> 
     // No array in it, so that it needs no guard: its tagged fields take no memory beyond a small multiple of their bytes.
     let header = RequestHeader::decode(&mut frame, api.request_header_version(version))
         .map_err(|error| RequestError { header: None, error: refused("RequestHeader", version, &error) })?;
-    let body = guard::check(api, Direction::Request, version, &frame).and_then(|_| {
-        RequestKind::decode(api, &mut frame, version)
-            .map_err(|error| refused(&format!("{api:?}Request"), version, &error))
-    });
+    let body =
+        guard::check(api, Direction::Request, version, &frame).and_then(|_| decode_body(api, &mut frame, version));
     match body {
         Ok(body) => Ok(DecodedRequest { header, api, body }),
         Err(error) => Err(RequestError { header: Some(header), error }),
     }
+}
+
+/// Decodes a request's body, whose lengths have been checked.
+pub(super) fn decode_body(api: ApiKey, body: &mut Bytes, version: i16) -> Result<RequestKind, WireError> {
+    let name = || format!("{api:?}Request");
+    let Some(known) = by_id::translated(api, version) else {
+        return RequestKind::decode(api, body, version).map_err(|error| refused(&name(), version, &error));
+    };
+    let unsound = || refused(&name(), version, &"its topics cannot be read");
+    *body = by_id::to_names(api, body).ok_or_else(unsound)?;
+    let mut request = RequestKind::decode(api, body, known).map_err(|error| refused(&name(), version, &error))?;
+    by_id::identify_topics(&mut request).ok_or_else(unsound)?;
+    Ok(request)
+}
+
+/// Encodes a request's body.
+pub(super) fn encode_body(
+    api: ApiKey,
+    buffer: &mut BytesMut,
+    version: i16,
+    request: &RequestKind,
+) -> Result<(), WireError> {
+    let name = || format!("{api:?}Request");
+    let Some(known) = by_id::translated(api, version) else {
+        return request.encode(buffer, version).map_err(|error| refused(&name(), version, &error));
+    };
+    let (mut request, mut body) = (request.clone(), BytesMut::new());
+    by_id::name_topics(&mut request);
+    request.encode(&mut body, known).map_err(|error| refused(&name(), version, &error))?;
+    let body = by_id::to_ids(api, &body).ok_or_else(|| refused(&name(), version, &"its topics cannot be written"))?;
+    buffer.put_slice(&body);
+    Ok(())
 }
 
 /// The fixed part that begins every request header since version 1.
@@ -120,7 +151,7 @@ pub fn encode_request_kind(
     let header = request_header(api as i16, client_id, correlation_id, version);
     framed(|buffer| {
         header.encode(buffer, api.request_header_version(version)).map_err(|error| refused(&name, version, &error))?;
-        request.encode(buffer, version).map_err(|error| refused(&name, version, &error))
+        encode_body(api, buffer, version, request)
     })
 }
 

@@ -2,8 +2,9 @@
 //! messages broken at random never get past the guard with a length that the decoder cannot take.
 
 use bytes::{BufMut, Bytes, BytesMut};
-use kafka_protocol::messages::{RequestKind, ResponseKind};
+use kafka_protocol::messages::ResponseKind;
 
+use super::super::codec::{decode_body, encode_body};
 use super::*;
 
 /// A small generator of numbers (SplitMix64), so that a failing case is found again by its seed.
@@ -135,15 +136,17 @@ fn make(layout: &Layout, version: i16, rng: &mut Rng) -> Bytes {
 /// Decodes, and returns how many bytes it took and what the message encodes to.
 fn decode(api: ApiKey, direction: Direction, version: i16, message: &Bytes) -> Result<(usize, Bytes), String> {
     let (mut rest, mut again) = (message.clone(), BytesMut::new());
-    let encoded = match direction {
+    match direction {
         Direction::Request => {
-            RequestKind::decode(api, &mut rest, version).map_err(|e| format!("{e:#}"))?.encode(&mut again, version)
+            let request = decode_body(api, &mut rest, version).map_err(|e| e.to_string())?;
+            let encoded = encode_body(api, &mut again, version, &request);
+            encoded.map_err(|e| format!("cannot be encoded again: {e}"))?;
         }
         Direction::Response => {
-            ResponseKind::decode(api, &mut rest, version).map_err(|e| format!("{e:#}"))?.encode(&mut again, version)
+            let response = ResponseKind::decode(api, &mut rest, version).map_err(|e| format!("{e:#}"))?;
+            response.encode(&mut again, version).map_err(|e| format!("cannot be encoded again: {e:#}"))?;
         }
-    };
-    encoded.map_err(|e| format!("cannot be encoded again: {e:#}"))?;
+    }
     Ok((message.len() - rest.len(), again.freeze()))
 }
 

@@ -4,6 +4,7 @@
 //! it. The broker uses the first, the client the second, the simulator both.
 //! Nothing here knows what a request means.
 
+mod by_id;
 mod codec;
 mod frame;
 mod guard;

@@ -60,13 +60,15 @@ fn full_request(api: ApiKey, version: i16, topic_id: uuid::Uuid) -> RequestKind 
         ApiKey::OffsetCommit => {
             let partition =
                 OffsetCommitRequestPartition::default().with_committed_offset(1).with_committed_leader_epoch(0);
-            let topic = OffsetCommitRequestTopic::default().with_name(name()).with_partitions(vec![partition]);
+            let topic = OffsetCommitRequestTopic::default().with_partitions(vec![partition]);
+            let topic = if version >= 10 { topic.with_topic_id(topic_id) } else { topic.with_name(name()) };
             let request = OffsetCommitRequest::default().with_group_id(group()).with_generation_id_or_member_epoch(-1);
             RequestKind::OffsetCommit(request.with_topics(vec![topic]))
         }
         ApiKey::OffsetFetch => {
             let topic = OffsetFetchRequestTopic::default().with_name(name()).with_partition_indexes(vec![0, 1]);
-            let topics = OffsetFetchRequestTopics::default().with_name(name()).with_partition_indexes(vec![0, 1]);
+            let topics = OffsetFetchRequestTopics::default().with_partition_indexes(vec![0, 1]);
+            let topics = if version >= 10 { topics.with_topic_id(topic_id) } else { topics.with_name(name()) };
             let of = OffsetFetchRequestGroup::default().with_group_id(group()).with_topics(Some(vec![topics]));
             let request = OffsetFetchRequest::default().with_group_id(group()).with_topics(Some(vec![topic]));
             RequestKind::OffsetFetch(request.with_groups(vec![of]))

@@ -107,6 +107,49 @@ pub(super) fn commit(
     })
 }
 
+/// A commit of an anonymous client that names topics by id; the last one of `to` need not exist.
+fn commit_by_id(name: &'static str, of: &'static str, generation: i32, to: &'static [&'static str]) -> Step {
+    step(name, ApiKey::OffsetCommit, 10, move |known| {
+        let topics = to.iter().map(|to| {
+            let partitions = [1, 77].map(|index| {
+                OffsetCommitRequestPartition::default().with_partition_index(index).with_committed_offset(6)
+            });
+            let id = known.topics.get(*to).copied().unwrap_or(Uuid::from_u128(99));
+            OffsetCommitRequestTopic::default().with_topic_id(id).with_partitions(partitions.to_vec())
+        });
+        let request = OffsetCommitRequest::default().with_group_id(group(of));
+        let request = request.with_generation_id_or_member_epoch(generation).with_topics(topics.collect());
+        RequestKind::OffsetCommit(request.with_member_id(text(if generation < 0 { "" } else { "stranger" })))
+    })
+}
+
+fn offsets_by_id(name: &'static str, of: &'static str, topics: Option<&'static [&'static str]>) -> Step {
+    step(name, ApiKey::OffsetFetch, 10, move |known| {
+        let topics = topics.map(|topics| {
+            let named = topics.iter().map(|topic| {
+                let id = known.topics.get(*topic).copied().unwrap_or(Uuid::from_u128(99));
+                OffsetFetchRequestTopics::default().with_topic_id(id).with_partition_indexes(vec![0, 1, 77])
+            });
+            named.collect()
+        });
+        let wanted = OffsetFetchRequestGroup::default().with_group_id(group(of)).with_topics(topics);
+        RequestKind::OffsetFetch(OffsetFetchRequest::default().with_groups(vec![wanted]))
+    })
+}
+
+pub(super) fn by_id() -> Vec<Step> {
+    vec![
+        commit_by_id("commit by id", "by-id", -1, &["t", "table", "missing"]).repeatable(),
+        commit_by_id("commit by an id that nobody knows", "by-id", -1, &["missing"]),
+        commit_by_id("commit by id as a stranger", "by-id", 3, &["t", "missing"]),
+        commit("commit by name as a stranger", 9, "by-id", 3, "missing", 0, ""),
+        offsets_by_id("offsets by id", "by-id", Some(&["t", "table"])),
+        offsets_by_id("offsets of an id that nobody knows", "by-id", Some(&["missing", "t"])),
+        offsets_by_id("all offsets by id", "by-id", None),
+        offsets_by_id("offsets by id of no group", "no-such-group", Some(&["t"])),
+    ]
+}
+
 pub(super) fn offsets(name: &'static str, of: &'static str, partitions: Option<&'static [i32]>) -> Step {
     step(name, ApiKey::OffsetFetch, 8, move |_| {
         let topics = partitions.map(|partitions| {
