@@ -209,9 +209,10 @@ impl PartitionLog {
             segment.file.rest();
         }
         if let Some(header) = last_batch
-            && (end_offset == round_end || fresh.len() == 0)
+            && (end_offset == round_end || group > 1 || fresh.len() == 0)
         {
-            // The end of the round keeps its offset, and no file is empty: a reader and a restart know how far it went.
+            // The end of the round keeps its offset, and no file is empty: a reader and a restart know how far it went. So does a file that
+            // takes the place of several: a start that finds those still there knows that they are in it.
             add(&mut fresh, &placeholder_for(&header))?;
         }
         if fresh.len() == 0 {

@@ -455,3 +455,33 @@ fn settings_say_when_a_log_is_cleaned() {
     assert!(!case(0.3, 100, i64::MAX, 99));
     assert!(case(0.3, 100, i64::MAX, 100));
 }
+
+#[test]
+fn segments_that_were_merged_do_not_come_back() {
+    let mut rig = Rig::with_segments(300);
+    let mut merged = 0;
+    for number in 0..200u8 {
+        // Each run of keys is replaced by a later one, and some segments lose everything.
+        let key = number / 25;
+        rig.write(2 + usize::from(number % 2), 0, &[(key % 6, 5), (6 + number % 2, 5)]);
+        if number % 9 != 8 {
+            continue;
+        }
+        let before = rig.store.duplicate();
+        rig.clean(KEY_BYTES_LIMIT).unwrap();
+        let bases = |rig: &Rig| rig.log.segments.iter().map(|segment| segment.base_offset).collect::<Vec<_>>();
+        let expected = bases(&rig);
+        let there: BTreeSet<String> = rig.store.files().into_iter().map(|(path, _)| path).collect();
+        for (path, len) in
+            before.files().into_iter().filter(|(path, _)| path.ends_with(".log") && !there.contains(path))
+        {
+            // The process died before it had removed them, or written a checkpoint.
+            let bytes = before.open(&path).unwrap().read(0, len as usize).unwrap();
+            rig.store.open(&path).unwrap().append(&[&bytes]).unwrap();
+            merged += 1;
+        }
+        rig.reopen(false);
+        assert_eq!(bases(&rig), expected, "after {number}");
+    }
+    assert!(merged > 0);
+}
