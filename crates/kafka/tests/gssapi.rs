@@ -5,11 +5,10 @@
 #![expect(clippy::disallowed_methods, reason = "driver: tests read the clock and start tasks")]
 
 use std::collections::BTreeMap;
-use std::io::Write as _;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use kurier_harness::{ApacheKafka, BrokerOptions, Kdc, missing_kdc, skip_without_java};
+use kurier_harness::{ApacheKafka, BrokerOptions, Kdc, missing_kdc, say_skipped, skip_without_java};
 use kurier_kafka::admin::{Admin, AdminConfig, AdminError};
 
 mod flow;
@@ -26,12 +25,8 @@ fn main() {
     }
     let missing = missing_kdc();
     if !missing.is_empty() {
-        // Not by `eprintln!`: a closed standard error is no reason to fail.
-        let _ = writeln!(
-            std::io::stderr(),
-            "SKIPPED {TEST}: {} not found; install krb5-kdc, krb5-admin-server and krb5-user",
-            missing.join(", ")
-        );
+        let why = format!("{} not found; install krb5-kdc, krb5-admin-server and krb5-user", missing.join(", "));
+        say_skipped(TEST, &why);
         return;
     }
     let Some(java) = skip_without_java(TEST) else { return };
