@@ -172,7 +172,8 @@ impl World {
     fn replace_member(&mut self, process: ProcessId) {
         let instance = self.member(process).instance;
         self.kill(process);
-        if self.living(|body| matches!(body, Body::Member(app) if app.instance == instance)).is_empty() {
+        // One that leaves is no successor.
+        if self.living(|body| matches!(body, Body::Member(app) if app.instance == instance && !app.leaves)).is_empty() {
             self.after_ms(1_000, Event::Spawn(Role::Member { instance }));
         }
     }
