@@ -15,6 +15,7 @@ mod tcp;
 mod throttle;
 mod versions;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
@@ -52,6 +53,23 @@ pub struct Broker {
     pub host: String,
     /// Advertised port.
     pub port: u16,
+}
+
+/// Whether the broker `node` can be reached, now that a refusal came with the node, host and port of some (KIP-951); its address there is the newest.
+pub(crate) fn finds_broker<'a>(
+    brokers: &mut BTreeMap<i32, Broker>,
+    node: i32,
+    mut ends: impl Iterator<Item = (i32, &'a str, i32)>,
+) -> bool {
+    if node < 0 {
+        return false;
+    }
+    if let Some((_, host, port)) = ends.find(|(id, ..)| *id == node)
+        && let Ok(port) = u16::try_from(port)
+    {
+        brokers.insert(node, Broker { node, host: host.to_owned(), port });
+    }
+    brokers.contains_key(&node)
 }
 
 /// How requests reach brokers.

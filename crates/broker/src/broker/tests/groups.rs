@@ -161,14 +161,20 @@ fn a_rebalance_does_not_wait_for_ever() {
     assert_eq!(other.beat(&mut rig, generation), ResponseError::UnknownMemberId.code());
 }
 
+/// The only member of the group, with an instance id, in its first generation.
+fn static_member(rig: &mut Rig) -> Joiner {
+    let mut member = Joiner { instance: Some("one"), ..Joiner::new(20) };
+    let joined = member.join(rig);
+    member.id = join_answer(rig, joined).unwrap().member_id.to_string();
+    let assigned = member.sync(rig, 1, &[(&member.id.clone(), "all")]);
+    assert_eq!(sync_answer(rig, assigned).unwrap().assignment, "all");
+    member
+}
+
 #[test]
 fn a_static_member_comes_back_without_a_rebalance_and_fences_its_twin() {
     let mut rig = Rig::new(BrokerConfig::default());
-    let mut member = Joiner { instance: Some("one"), ..Joiner::new(20) };
-    let joined = member.join(&mut rig);
-    member.id = join_answer(&mut rig, joined).unwrap().member_id.to_string();
-    let assigned = member.sync(&mut rig, 1, &[(&member.id.clone(), "all")]);
-    assert_eq!(sync_answer(&mut rig, assigned).unwrap().assignment, "all");
+    let member = static_member(&mut rig);
 
     // What it wants may have changed: that is seen at the next rebalance.
     let mut twin = Joiner { instance: Some("one"), metadata: "something else", ..Joiner::new(21) };
@@ -265,11 +271,7 @@ const NOT_COORDINATOR: i16 = 16;
 #[test]
 fn a_place_that_cannot_be_written_down_stays_with_its_owner() {
     let mut rig = Rig::new(BrokerConfig::default());
-    let mut member = Joiner { instance: Some("one"), ..Joiner::new(20) };
-    let joined = member.join(&mut rig);
-    member.id = join_answer(&mut rig, joined).unwrap().member_id.to_string();
-    let assigned = member.sync(&mut rig, 1, &[(&member.id.clone(), "all")]);
-    assert_eq!(sync_answer(&mut rig, assigned).unwrap().assignment, "all");
+    let member = static_member(&mut rig);
 
     let mut twin = Joiner { instance: Some("one"), ..Joiner::new(21) };
     let refused = without_room(&mut rig, |rig| twin.join(rig));

@@ -17,6 +17,7 @@ use uuid::Uuid;
 use super::{Broker, Settings};
 use crate::consumer::TopicPartition;
 use crate::consumer::assignor::TopicLayout;
+use crate::net::finds_broker;
 
 /// Who leads a partition.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -147,19 +148,12 @@ impl Cluster {
     /// Takes what a broker said beside a refusal to answer for a partition (KIP-951). Whether it is news.
     pub(super) fn moved(&mut self, partition: &TopicPartition, to: &LeaderIdAndEpoch, at: &[NodeEndpoint]) -> bool {
         let Some(leader) = self.leaders.get_mut(partition) else { return false };
-        if to.leader_id.0 < 0 || to.leader_epoch <= leader.epoch {
+        let node = to.leader_id.0;
+        let ends = at.iter().map(|end| (end.node_id.0, end.host.as_str(), end.port));
+        if to.leader_epoch <= leader.epoch || !finds_broker(&mut self.brokers, node, ends) {
             return false;
         }
-        if let Some(end) = at.iter().find(|end| end.node_id == to.leader_id)
-            && let Ok(port) = u16::try_from(end.port)
-        {
-            let broker = Broker { node: end.node_id.0, host: end.host.to_string(), port };
-            self.brokers.insert(broker.node, broker);
-        }
-        if !self.brokers.contains_key(&to.leader_id.0) {
-            return false;
-        }
-        (leader.node, leader.epoch) = (to.leader_id.0, to.leader_epoch);
+        (leader.node, leader.epoch) = (node, to.leader_epoch);
         true
     }
 

@@ -18,7 +18,7 @@ use super::{Asked, Effect, ProducerCore};
 use crate::consumer::TopicPartition;
 use crate::error::KafkaError;
 use crate::net::TransportError;
-use crate::net::{Broker, Target};
+use crate::net::{Broker, Target, finds_broker};
 use crate::producer::DeliveryError;
 use crate::producer::partitioner::Sticky;
 
@@ -159,19 +159,12 @@ impl ProducerCore {
     pub(super) fn moved(&mut self, place: &TopicPartition, to: &LeaderIdAndEpoch, at: &[NodeEndpoint]) -> bool {
         let topic = self.topics.get_mut(&place.topic);
         let Some(leader) = topic.and_then(|topic| topic.leaders.get_mut(&place.partition)) else { return false };
-        if to.leader_id.0 < 0 || to.leader_epoch <= leader.epoch {
+        let node = to.leader_id.0;
+        let ends = at.iter().map(|end| (end.node_id.0, end.host.as_str(), end.port));
+        if to.leader_epoch <= leader.epoch || !finds_broker(&mut self.brokers, node, ends) {
             return false;
         }
-        if let Some(end) = at.iter().find(|end| end.node_id == to.leader_id)
-            && let Ok(port) = u16::try_from(end.port)
-        {
-            let broker = Broker { node: end.node_id.0, host: end.host.to_string(), port };
-            self.brokers.insert(broker.node, broker);
-        }
-        if !self.brokers.contains_key(&to.leader_id.0) {
-            return false;
-        }
-        *leader = Leader { node: to.leader_id.0, epoch: to.leader_epoch };
+        *leader = Leader { node, epoch: to.leader_epoch };
         true
     }
 
