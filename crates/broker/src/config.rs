@@ -49,6 +49,8 @@ pub struct BrokerConfig {
     pub offsets_retention: Duration,
     /// Longest transaction that a producer may ask for.
     pub transaction_max_timeout: Duration,
+    /// How long an unused transactional id is remembered.
+    pub transactional_id_expiration: Duration,
     /// How long an idle producer id is remembered in a partition.
     pub producer_id_expiration: Duration,
     /// How often retention, compaction and expiry are looked after.
@@ -86,6 +88,7 @@ impl Default for BrokerConfig {
             group_consumer_heartbeat_interval: Duration::from_secs(5),
             offsets_retention: Duration::from_secs(7 * 24 * 60 * 60),
             transaction_max_timeout: Duration::from_secs(15 * 60),
+            transactional_id_expiration: Duration::from_secs(7 * 24 * 60 * 60),
             producer_id_expiration: Duration::from_secs(24 * 60 * 60),
             housekeeping_interval: Duration::from_secs(15),
             topic_defaults: Vec::new(),

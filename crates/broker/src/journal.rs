@@ -653,8 +653,11 @@ impl Journal {
         entries.iter().for_each(|entry| frame(std::slice::from_ref(entry), &mut out));
         fresh.append(&[&out.bytes])?;
         fresh.sync()?;
-        store.rename(FRESH_PATH, PATH)?;
+        let renamed = store.rename(FRESH_PATH, PATH);
+        // It may have its name in spite of an error. What is written from now on must not go into a file that has lost its own.
         self.file = store.open(PATH)?;
+        self.unsynced |= renamed.is_err();
+        renamed?;
         self.fresh_len = self.file.len();
         self.unsynced = false;
         Ok(())

@@ -1,7 +1,8 @@
 //! A partition's log: batches in the order of their offsets, in files called segments.
 //!
 //! Appends, reads by offset, look-up by time, the two ways old data goes (`retention`, `clean`), and recovery. It knows nothing of
-//! topics, requests or replies. What the log promises: an append that returned is whole in the file; an append that failed left nothing;
+//! topics, requests or replies. What the log promises: an append that returned is whole in the file; one that failed left nothing, or a whole batch that
+//! could not be flushed and is known when it comes again;
 //! after a crash the log is a prefix of what was appended, and knows of each producer exactly what that prefix says.
 
 mod clean;
@@ -210,13 +211,18 @@ impl PartitionLog {
         segment.appended(&stored, position);
         segment.used = true;
         segment.unsynced = true;
-        note(&mut self.producers, &stored, batch);
+        note(&mut self.producers, &stored, batch, Some(now_ms));
         self.next_offset = stored.next_offset();
         self.unflushed += i64::from(stored.record_count);
-        if self.unflushed >= config.flush_messages {
-            self.flush()?;
-        }
+        self.flush_if_due(config)?;
         Ok(base_offset)
+    }
+
+    /// Flushes when as many records as `flush.messages` allows are not.
+    ///
+    /// Also to be called before a batch is acknowledged that is there already: the first time its flush may have failed.
+    pub(crate) fn flush_if_due(&mut self, config: &LogConfig) -> io::Result<()> {
+        if self.unflushed >= config.flush_messages { self.flush() } else { Ok(()) }
     }
 
     /// Appends the marker that ends a transaction; returns its offset.
@@ -474,8 +480,8 @@ impl PartitionLog {
     }
 
     /// Forgets idle producers, and lets idle files rest.
-    pub(crate) fn keep_house(&mut self, producers_before_ms: i64) {
-        self.producers.expire(producers_before_ms);
+    pub(crate) fn keep_house(&mut self, now_ms: i64, producers_idle_ms: i64) {
+        self.producers.expire(now_ms, producers_idle_ms);
         for segment in &mut self.segments {
             if !std::mem::take(&mut segment.used) {
                 segment.file.rest();

@@ -125,6 +125,7 @@ impl Reading<'_> {
         self.millis("group.consumer.session.timeout.ms", &mut config.group_consumer_session_timeout);
         self.millis("group.consumer.heartbeat.interval.ms", &mut config.group_consumer_heartbeat_interval);
         self.millis("transaction.max.timeout.ms", &mut config.transaction_max_timeout);
+        self.millis("transactional.id.expiration.ms", &mut config.transactional_id_expiration);
         self.millis("producer.id.expiration.ms", &mut config.producer_id_expiration);
         self.millis("log.retention.check.interval.ms", &mut config.housekeeping_interval);
         self.millis("connections.max.idle.ms", &mut config.max_idle);
@@ -296,6 +297,7 @@ mod tests {
              num.partitions=3
              auto.create.topics.enable=false
              offsets.retention.minutes=60
+             transactional.id.expiration.ms=5000
              log.retention.hours=2
              log.retention.bytes=1000
              log.cleanup.policy=compact",
@@ -307,6 +309,7 @@ mod tests {
         assert_eq!((config.node_id, config.num_partitions, config.auto_create_topics), (7, 3, false));
         assert_eq!(config.data, Data::Dir("/var/kafka".into()));
         assert_eq!(config.offsets_retention, Duration::from_secs(3_600));
+        assert_eq!(config.transactional_id_expiration, Duration::from_secs(5));
         let defaults: Vec<String> = config.topic_defaults.iter().map(|(key, value)| format!("{key}={value}")).collect();
         assert_eq!(defaults, ["cleanup.policy=compact", "retention.bytes=1000", "retention.ms=7200000"]);
         assert_eq!(unused, ["controller.quorum.voters", "process.roles"]);

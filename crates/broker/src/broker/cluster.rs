@@ -158,7 +158,8 @@ impl Broker {
         if let Some(topic) = self.topics.get(&name) {
             return self.described(topic);
         }
-        let created = if may_create && self.config.auto_create_topics {
+        let creates = may_create && self.config.auto_create_topics && self.topics.colliding(&name).is_none();
+        let created = if creates {
             let topic = NewTopic { name: name.to_string(), partitions: None, configs: Default::default() };
             self.create_topic(topic).map_err(|(error, _)| error)
         } else if super::topics::is_legal_name(&name) {

@@ -19,9 +19,9 @@ impl Broker {
         self.forget_transactional_ids();
         self.retire_old_data();
         self.compact_one_log();
-        let idle_before = self.now.unix_ms.saturating_sub(millis(self.config.producer_id_expiration));
+        let idle_ms = millis(self.config.producer_id_expiration);
         for log in self.topics.iter_mut().flat_map(|topic| &mut topic.partitions) {
-            log.keep_house(idle_before);
+            log.keep_house(self.now.unix_ms, idle_ms);
         }
         self.look_after_journal();
     }
@@ -119,6 +119,6 @@ impl Broker {
     }
 }
 
-fn millis(duration: Duration) -> i64 {
+pub(super) fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }

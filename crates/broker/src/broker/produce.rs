@@ -4,6 +4,8 @@
 //! own (`compression.type`): what a checksum covers is the producer's own word, and a broker that inflates every batch costs more than all
 //! the rest of it.
 
+use std::io;
+
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use kafka_protocol::messages::produce_response::{
@@ -179,6 +181,7 @@ impl Broker {
             match log.check_producer(&header) {
                 Verdict::Append => {}
                 Verdict::Duplicate { base_offset, timestamp_ms } => {
+                    log.flush_if_due(&config.log).map_err(|error| unwritten(&name, data.index, &error))?;
                     return Ok(Appended { base_offset, append_time: timestamp_ms, log_start: log.start_offset() });
                 }
                 Verdict::OutOfOrder => {
@@ -200,21 +203,22 @@ impl Broker {
             }
             _ => (records, header),
         };
-        let base_offset = log.append(&*self.store, &config.log, now_ms, &records, &header).map_err(|error| {
-            tracing::error!(
-                topic = name,
-                partition = data.index,
-                "cannot append: {error}; producers are told to try again, free some space"
-            );
-            let reason = format!("The broker cannot write to its data folder: {error}");
-            Refusal::new(ResponseError::KafkaStorageError, reason)
-        })?;
+        let base_offset = log
+            .append(&*self.store, &config.log, now_ms, &records, &header)
+            .map_err(|error| unwritten(&name, data.index, &error))?;
         let appended = Appended { base_offset, append_time, log_start: log.start_offset() };
         let flush_ms = config.log.flush_ms;
         self.schedule_flush(flush_ms);
         self.awakened.extend(self.fetches.appended(topic_id, data.index, records.len()));
         Ok(appended)
     }
+}
+
+/// A batch could not be written, or not be flushed.
+fn unwritten(topic: &str, partition: i32, error: &io::Error) -> Refusal {
+    tracing::error!(topic, partition, "cannot append: {error}; producers are told to try again, free some space");
+    let reason = format!("The broker cannot write to its data folder: {error}");
+    Refusal::new(ResponseError::KafkaStorageError, reason)
 }
 
 /// Checks everything about a batch that does not need its records.

@@ -140,6 +140,15 @@ impl Topics {
         self.by_name.values_mut()
     }
 
+    /// A topic whose name is the same where metrics are named, which have `_` for `.`: clients cannot read both.
+    pub(super) fn colliding(&self, name: &str) -> Option<&str> {
+        let letter = |byte: u8| if byte == b'.' { b'_' } else { byte };
+        let collides = |other: &&String| {
+            other.len() == name.len() && *other != name && other.bytes().map(letter).eq(name.bytes().map(letter))
+        };
+        if name.contains(['.', '_']) { self.by_name.keys().find(collides).map(String::as_str) } else { None }
+    }
+
     fn remove(&mut self, id: Uuid) -> Option<Topic> {
         self.changes += 1;
         self.by_name.remove(&self.names.remove(&id)?)
@@ -311,6 +320,10 @@ impl Broker {
         for topic in &request.topics {
             *counts.entry(topic.name.to_string()).or_default() += 1;
         }
+        // As in Apache Kafka, those of one request may collide with one another.
+        let collide =
+            |topic: &CreatableTopic| Some((topic.name.clone(), self.topics.colliding(&topic.name)?.to_owned()));
+        let colliding: BTreeMap<TopicName, String> = request.topics.iter().filter_map(collide).collect();
         let mut results = Vec::new();
         for topic in request.topics {
             let name = topic.name.clone();
@@ -320,6 +333,11 @@ impl Broker {
                     let reason = "Duplicate topic name.".to_owned();
                     results.push(refused_topic(name, (ResponseError::InvalidRequest, reason)));
                 }
+                continue;
+            }
+            if let Some(other) = colliding.get(&name) {
+                let reason = format!("Topic '{}' collides with existing topic: {other}", name.as_str());
+                results.push(refused_topic(name, (ResponseError::InvalidTopicException, reason)));
                 continue;
             }
             let result = match self.create_requested(topic, request.validate_only) {

@@ -45,8 +45,6 @@ const NO_ID: i64 = -1;
 const NO_EPOCH: i16 = -1;
 /// How long to wait before markers that could not be written are tried again.
 const MARKER_RETRY: Duration = Duration::from_secs(1);
-/// How long an unused transactional id is remembered, as in Apache Kafka.
-const ID_EXPIRATION_MS: i64 = 7 * 24 * 60 * 60 * 1000;
 
 /// Where a transaction is. The numbers go into the journal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -643,18 +641,14 @@ impl Broker {
         let Some((log, config)) = topic.log(partition) else {
             return Ok(());
         };
-        if !first && !log.has_open_transaction(transaction.producer_id) {
-            return Ok(()); // The marker was written before a crash or a failure, or there was nothing to end.
-        }
         let before = log.size();
-        let appended = log.append_marker(
-            &*self.store,
-            &config.log,
-            self.now.unix_ms,
-            transaction.producer_id,
-            transaction.epoch,
-            kind,
-        );
+        let appended = if !first && !log.has_open_transaction(transaction.producer_id) {
+            // The marker was written before a crash or a failure, or there was nothing to end.
+            log.flush_if_due(&config.log)
+        } else {
+            let (id, epoch) = (transaction.producer_id, transaction.epoch);
+            log.append_marker(&*self.store, &config.log, self.now.unix_ms, id, epoch, kind).map(|_| ())
+        };
         appended.map_err(|error| {
             tracing::error!(
                 topic = name,
@@ -712,7 +706,8 @@ impl Broker {
 
     /// Forgets transactional ids that nobody has used for a long time.
     pub(super) fn forget_transactional_ids(&mut self) {
-        let before = self.now.unix_ms.saturating_sub(ID_EXPIRATION_MS);
+        let before =
+            self.now.unix_ms.saturating_sub(super::housekeeping::millis(self.config.transactional_id_expiration));
         let entries: Vec<Entry> = self
             .transactions
             .by_id

@@ -51,7 +51,10 @@ pub(crate) struct Producer {
     pub(crate) epoch: i16,
     batches: VecDeque<Seen>,
     pub(crate) transaction_start: Option<i64>,
+    /// The largest timestamp in its last batch, as its client has it.
     pub(crate) last_timestamp_ms: i64,
+    /// When it was last heard of, by the broker's calendar; not known right after a start.
+    heard_ms: Option<i64>,
 }
 
 impl Producer {
@@ -107,8 +110,8 @@ impl Producers {
         }
     }
 
-    /// Takes note of a batch of the log; `now_ms` is when it was written, as far as is known.
-    pub(crate) fn stored(&mut self, header: &BatchHeader, now_ms: i64) {
+    /// Takes note of a batch of the log; `now_ms` is when it was written, if it was just now.
+    pub(crate) fn stored(&mut self, header: &BatchHeader, now_ms: Option<i64>) {
         if !header.has_producer() {
             return;
         }
@@ -116,13 +119,15 @@ impl Producers {
             epoch: header.producer_epoch,
             batches: VecDeque::new(),
             transaction_start: None,
-            last_timestamp_ms: now_ms,
+            last_timestamp_ms: header.max_timestamp,
+            heard_ms: now_ms,
         });
         if header.producer_epoch > producer.epoch {
             producer.epoch = header.producer_epoch;
             producer.batches.clear();
         }
-        producer.last_timestamp_ms = now_ms;
+        producer.last_timestamp_ms = header.max_timestamp;
+        producer.heard_ms = now_ms;
         if header.is_control() {
             return; // Markers have no sequence; `ended` follows.
         }
@@ -198,10 +203,14 @@ impl Producers {
         self.aborted.retain(|aborted| aborted.last_offset >= log_start);
     }
 
-    /// Forgets producers without an open transaction that have not written since `before_ms`.
-    pub(crate) fn expire(&mut self, before_ms: i64) {
-        self.known
-            .retain(|_, producer| producer.transaction_start.is_some() || producer.last_timestamp_ms >= before_ms);
+    /// Forgets producers without an open transaction that have not been heard of for `idle_ms`; after a start all have this time again.
+    ///
+    /// Their records' timestamps say nothing of that: old records are written today as well, and their producer's sequence is needed then.
+    pub(crate) fn expire(&mut self, now_ms: i64, idle_ms: i64) {
+        self.known.retain(|_, producer| {
+            let heard_ms = *producer.heard_ms.get_or_insert(now_ms);
+            producer.transaction_start.is_some() || heard_ms >= now_ms.saturating_sub(idle_ms)
+        });
     }
 
     /// All producers by id.
@@ -250,7 +259,8 @@ impl Producers {
                     timestamp_ms: from.i64()?,
                 });
             }
-            producers.known.insert(id, Producer { epoch, batches, transaction_start, last_timestamp_ms });
+            let producer = Producer { epoch, batches, transaction_start, last_timestamp_ms, heard_ms: None };
+            producers.known.insert(id, producer);
         }
         for _ in 0..from.count()? {
             producers.aborted.push(Aborted {
@@ -295,7 +305,7 @@ mod tests {
         for (index, sequence) in [0, 10, 20, 30, 40, 50].into_iter().enumerate() {
             let batch = header(3, sequence, 10, index as i64 * 10);
             assert_eq!(producers.check(&batch), Verdict::Append, "{sequence}");
-            producers.stored(&batch, 0);
+            producers.stored(&batch, None);
         }
         let cases = [
             (3, 50, 10, Verdict::Duplicate { base_offset: 50, timestamp_ms: 2 }),
@@ -319,7 +329,7 @@ mod tests {
     #[test]
     fn sequences_wrap() {
         let mut producers = Producers::default();
-        producers.stored(&header(0, i32::MAX - 1, 2, 0), 0);
+        producers.stored(&header(0, i32::MAX - 1, 2, 0), None);
         assert_eq!(producers.check(&header(0, 0, 1, 2)), Verdict::Append);
     }
 }

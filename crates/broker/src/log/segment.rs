@@ -268,7 +268,7 @@ impl Segment {
                 return (passed, Some(reason));
             }
             self.appended(&header, position + passed);
-            note(producers, &header, batch);
+            note(producers, &header, batch, None);
             passed = frames.position() as u64;
         }
         (passed, None)
@@ -381,9 +381,9 @@ struct State {
     synced: bool,
 }
 
-/// Brings the producers up to date with a batch that lies in the log.
-pub(super) fn note(producers: &mut Producers, header: &BatchHeader, batch: &[u8]) {
-    producers.stored(header, header.max_timestamp);
+/// Brings the producers up to date with a batch that lies in the log, since `now_ms` if that is known.
+pub(super) fn note(producers: &mut Producers, header: &BatchHeader, batch: &[u8], now_ms: Option<i64>) {
+    producers.stored(header, now_ms);
     if let Some(marker) = marker_in(header, batch) {
         producers.ended(header.producer_id, marker, header.base_offset);
     }

@@ -110,8 +110,10 @@ impl Store for DiskStore {
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         let to = self.path(to);
+        // Opened first: without a descriptor for it nothing is renamed.
+        let folder = to.parent().map(File::open).transpose()?;
         fs::rename(self.path(from), &to)?;
-        sync_folder_of(&to)
+        folder.map_or(Ok(()), |folder| folder.sync_all())
     }
 
     fn boot(&self) -> u128 {

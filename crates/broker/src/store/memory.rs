@@ -29,6 +29,7 @@ struct Files {
     room: Option<u64>,
     crashes: u128,
     fault: Option<Fault>,
+    fails_syncs: bool,
 }
 
 /// A process that dies while it writes.
@@ -75,6 +76,11 @@ impl MemoryStore {
     /// Lets appends fail once `room` more bytes are written, as a full disk does; `None` takes the limit away.
     pub fn limit_room(&self, room: Option<u64>) {
         self.shared.lock().room = room;
+    }
+
+    /// Lets syncs fail, or no longer, as on a disk that takes bytes and cannot keep them.
+    pub fn fail_syncs(&self, fails: bool) {
+        self.shared.lock().fails_syncs = fails;
     }
 
     /// Lets the process die at a write: after `changes` more changes (appends, cuts, removals, renames, syncs) the next one fails and so
@@ -228,7 +234,12 @@ impl StoreFile for MemoryFile {
     }
 
     fn sync(&mut self) -> io::Result<()> {
-        self.store.shared.lock().change().map_err(|(error, _)| error)?;
+        let mut shared = self.store.shared.lock();
+        shared.change().map_err(|(error, _)| error)?;
+        if shared.fails_syncs {
+            return Err(io::Error::other("the disk does not sync"));
+        }
+        drop(shared);
         if let Some(content) = &self.content {
             let mut content = content.lock();
             content.synced = content.len;

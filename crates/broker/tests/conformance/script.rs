@@ -151,6 +151,8 @@ fn topics() -> Vec<Step> {
         create("create with a null config", 7, vec![creatable("none", 1, &[("retention.ms", None)])]),
         create("create twice in one request", 7, vec![creatable("none", 1, &[]), creatable("none", 2, &[])]),
         create("create with colliding names", 7, vec![creatable("a.b", 1, &[]), creatable("a_b", 1, &[])]),
+        create("create what collides with a topic", 7, vec![creatable("a.b", 1, &[]), creatable("a_b_c", 1, &[])]),
+        create("create what collides with the last one", 7, vec![creatable("a.b_c", 1, &[])]),
         create("create by hand", 7, vec![manual(&[(0, &[1]), (1, &[1])])]),
         create("create by hand with a gap", 7, vec![manual(&[(0, &[1]), (2, &[1])]).with_name(topic("gap"))]),
         create("create by hand elsewhere", 7, vec![manual(&[(0, &[9])]).with_name(topic("elsewhere"))]),

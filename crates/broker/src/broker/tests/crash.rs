@@ -10,6 +10,7 @@ use kafka_protocol::messages::offset_fetch_request::{OffsetFetchRequestGroup, Of
 use kafka_protocol::messages::{DeleteRecordsRequest, GroupId, OffsetCommitRequest, OffsetFetchRequest};
 
 use super::*;
+use crate::store::{Store, StoreFile};
 
 /// What a client does, one thing after the other.
 #[derive(Debug, Clone, Copy)]
@@ -290,4 +291,70 @@ fn a_flush_reaches_segments_that_rest() {
         rig.kill();
         assert_eq!(rig.read_all("log", 0).len(), if stop_between { 4 } else { 5 });
     }
+}
+
+/// A disk that renames and then says that it failed, as when the new name cannot be made safe.
+struct HalfRenaming(MemoryStore);
+
+impl Store for HalfRenaming {
+    fn open(&self, path: &str) -> std::io::Result<Box<dyn StoreFile>> {
+        self.0.open(path)
+    }
+
+    fn list(&self, folder: &str) -> std::io::Result<Vec<String>> {
+        self.0.list(folder)
+    }
+
+    fn remove(&self, path: &str) -> std::io::Result<()> {
+        self.0.remove(path)
+    }
+
+    fn rename(&self, from: &str, to: &str) -> std::io::Result<()> {
+        self.0.rename(from, to)?;
+        Err(std::io::Error::other("the folder cannot be synced"))
+    }
+
+    fn boot(&self) -> u128 {
+        self.0.boot()
+    }
+
+    fn location(&self) -> String {
+        self.0.location()
+    }
+}
+
+#[test]
+fn a_journal_that_was_replaced_in_spite_of_an_error_is_the_one_that_is_written() {
+    let mut rig = Rig::new(BrokerConfig::default());
+    rig.create_topic("log", 1, &[]);
+    let mut next = 0;
+    let ids = Box::new(move || {
+        next += 1;
+        next
+    });
+    rig.broker = Broker::open(rig.config.clone(), Box::new(HalfRenaming(rig.store.clone())), ids, rig.now).unwrap();
+    let commit = |rig: &mut Rig, offset: i64| {
+        let partition = OffsetCommitRequestPartition::default()
+            .with_committed_offset(offset)
+            .with_committed_metadata(Some("x".repeat(4000).into()));
+        let topic = OffsetCommitRequestTopic::default().with_name(topic_name("log")).with_partitions(vec![partition]);
+        let request = OffsetCommitRequest::default()
+            .with_group_id(GroupId("g".into()))
+            .with_generation_id_or_member_epoch(-1)
+            .with_topics(vec![topic]);
+        match rig.ask(8, RequestKind::OffsetCommit(request)) {
+            ResponseKind::OffsetCommit(response) => response.topics[0].partitions[0].error_code,
+            other => panic!("{other:?}"),
+        }
+    };
+    let len = |rig: &Rig| rig.store.files().into_iter().find(|(path, _)| path == "journal").unwrap().1;
+    for offset in 0..400 {
+        assert_eq!(commit(&mut rig, offset), 0);
+    }
+    let before = len(&rig);
+    rig.pass(Duration::from_secs(60));
+    assert!(len(&rig) < before / 4, "it has been replaced");
+    assert_eq!(commit(&mut rig, 1000), 0);
+    rig.kill();
+    assert_eq!(committed(&mut rig), 1000);
 }

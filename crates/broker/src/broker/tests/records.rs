@@ -318,3 +318,40 @@ fn versions_that_are_not_served_end_the_connection_but_api_versions_is_answered(
     rig.send(CLIENT, 99, RequestKind::Metadata(MetadataRequest::default()));
     assert!(matches!(rig.replies.pop(), Some(Reply::Close { reason, .. }) if reason.contains("version 99")));
 }
+
+#[test]
+fn a_batch_that_could_not_be_flushed_is_not_acknowledged_when_it_comes_again() {
+    let mut rig = Rig::new(BrokerConfig::default());
+    rig.create_topic("t", 1, &[("flush.messages", "1")]);
+    let storage_error = ResponseError::KafkaStorageError.code();
+    rig.store.fail_syncs(true);
+    for _ in 0..2 {
+        let response = rig.produce("t", 0, stamped(&["a"], sequence(5, 0, 0)));
+        assert_eq!((response.error_code, response.base_offset), (storage_error, -1));
+    }
+    rig.store.fail_syncs(false);
+    let response = rig.produce("t", 0, stamped(&["a"], sequence(5, 0, 0)));
+    assert_eq!((response.error_code, response.base_offset), (0, 0));
+    rig.store.crash_machine(|_, _| 0);
+    rig.kill();
+    assert_eq!(rig.read_all("t", 0), text(&[(0, "a")]));
+}
+
+#[test]
+fn whoever_writes_old_records_is_not_forgotten_for_it() {
+    let old = |base: i32| keyed(&[(None, Some("a"))], 1_000_000_000_000, sequence(5, 0, base));
+    let producer_id_expiration = Duration::from_secs(15 * 60);
+    let mut rig = Rig::new(BrokerConfig { producer_id_expiration, ..BrokerConfig::default() });
+    rig.create_topic("t", 1, &[("retention.ms", "-1")]);
+    assert_eq!(rig.produce("t", 0, old(0)).base_offset, 0);
+    for starts_anew in [false, true, false] {
+        rig.pass(Duration::from_secs(60));
+        assert_eq!(rig.produce("t", 0, old(0)).base_offset, 0, "it is known when it comes again");
+        assert_eq!(rig.produce("t", 0, old(2)).error_code, ResponseError::OutOfOrderSequenceNumber.code());
+        if starts_anew {
+            rig.kill();
+        }
+    }
+    rig.pass(producer_id_expiration + Duration::from_secs(60));
+    assert_eq!(rig.produce("t", 0, old(2)).base_offset, 1, "after a long silence anybody is believed");
+}
