@@ -51,7 +51,7 @@ pub struct Settings {
     pub request_timeout: Duration,
     /// `delivery.timeout.ms`.
     pub delivery_timeout: Duration,
-    /// `retries`: how often in a row a partition's batches are sent again before the first of them is given up.
+    /// `retries`: how often a batch is sent again before it is given up.
     pub retries: u32,
     /// `max.block.ms`: how long a topic may stay unknown.
     pub max_block: Duration,

@@ -20,7 +20,6 @@ pub(super) struct Partition {
     pub(super) flying: VecDeque<Flying>,
     pub(super) next_sequence: i32,
     pub(super) retry_at: Duration,
-    pub(super) failures: u32,
     /// A sequence number is missing at the broker: what comes behind it has to wait for another producer epoch.
     pub(super) broken: bool,
     /// The broker has taken a batch under this producer epoch. Before that it takes any sequence number, so a second batch could overtake the first.
@@ -46,6 +45,8 @@ pub(super) struct Packed {
     pub(super) batch: EncodedBatch,
     pub(super) tickets: Tickets,
     pub(super) created: Duration,
+    /// How often it came back to be sent again: Java's `ProducerBatch.attempts`.
+    pub(super) attempts: u32,
     /// Its first sequence number, if it was sent and may have arrived.
     pub(super) sequence: Option<i32>,
     /// It was sent behind a batch that the broker refused, so it has not arrived and cannot.
@@ -200,6 +201,7 @@ pub(super) fn finish(
                 batch,
                 tickets,
                 created: since,
+                attempts: 0,
                 sequence: None,
                 behind_gap: false,
                 alone: false,

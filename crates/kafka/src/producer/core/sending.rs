@@ -204,11 +204,14 @@ impl ProducerCore {
         place: &TopicPartition,
         answer: Option<&PartitionProduceResponse>,
     ) {
-        let failures = self.partitions.get(place).map_or(0, |partition| partition.failures);
-        let retry_at = now.saturating_add(self.backoff(failures));
+        let Some(partition) = self.partitions.get(place) else { return };
+        let carried = |(at, flying): (usize, &Flying)| match flying {
+            Flying::Sent(packed, request) if *request == id => Some((at, packed.attempts)),
+            _ => None,
+        };
+        let Some((at, attempts)) = partition.flying.iter().enumerate().find_map(carried) else { return };
+        let retry_at = now.saturating_add(self.backoff(attempts));
         let Some(partition) = self.partitions.get_mut(place) else { return };
-        let carried = |flying: &Flying| matches!(flying, Flying::Sent(_, request) if *request == id);
-        let Some(at) = partition.flying.iter().position(carried) else { return };
         let Some(slot) = partition.flying.get_mut(at) else { return };
         let Flying::Sent(packed, _) = std::mem::replace(slot, Flying::Arrived) else { return };
         let error = match answer {
@@ -219,13 +222,12 @@ impl ProducerCore {
         let records = packed.batch.record_count();
         match verdict(error, packed.alone, packed.batch.record_count(), self.transaction.is_none()) {
             Verdict::Delivered => {
-                partition.failures = 0;
                 partition.introduced = true;
                 let base = answer.map_or(-1, |answer| answer.base_offset);
                 let batch = deliver(packed, place, base, &mut self.buffered, &mut self.deliveries);
                 self.spare.keep(batch, self.settings.buffer_bytes.saturating_sub(self.buffered));
             }
-            Verdict::Retry { .. } if partition.failures >= self.settings.retries => {
+            Verdict::Retry { .. } if attempts >= self.settings.retries => {
                 let error = error.unwrap_or(ResponseError::UnknownServerError);
                 let reason = delivery_error(error, &place.topic);
                 failed = Some(reason.clone());
@@ -233,9 +235,8 @@ impl ProducerCore {
             }
             Verdict::Retry { metadata } => {
                 self.figures.mishap(now, &place.topic, records, Mishap::Retry);
-                partition.flying[at] = Flying::Failed(packed);
+                partition.flying[at] = Flying::Failed(Packed { attempts: attempts.saturating_add(1), ..packed });
                 partition.retry_at = retry_at;
-                partition.failures = partition.failures.saturating_add(1);
                 if metadata {
                     self.want_metadata(now);
                 }
@@ -244,9 +245,9 @@ impl ProducerCore {
                 // It was sent alone: neither it nor what was sent behind it has arrived.
                 let waiting = partition.ready.iter_mut().filter(|waiting| waiting.sequence.is_some());
                 waiting.for_each(|waiting| waiting.behind_gap = true);
-                partition.flying[at] = Flying::Failed(Packed { behind_gap: true, ..packed });
+                let attempts = attempts.saturating_add(1);
+                partition.flying[at] = Flying::Failed(Packed { behind_gap: true, attempts, ..packed });
                 partition.retry_at = retry_at;
-                partition.failures = partition.failures.saturating_add(1);
                 partition.broken = true;
                 self.fenced |= error == Some(ResponseError::InvalidProducerEpoch);
             }

@@ -1,0 +1,183 @@
+//! What settings of a producer mean to its core, where Java's meaning is finer than their names: tries are counted for each batch, a request is no larger than
+//! `max.request.size`, and a topic without records is forgotten.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kafka_protocol::messages::metadata_response::{
+    MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
+};
+use kafka_protocol::messages::produce_response::{PartitionProduceResponse, TopicProduceResponse};
+use kafka_protocol::messages::{
+    BrokerId, InitProducerIdResponse, MetadataRequest, MetadataResponse, ProduceRequest, ProduceResponse, RequestKind,
+    ResponseKind,
+};
+use kurier_kafka::group::RequestId;
+use kurier_kafka::net::TransportError;
+use kurier_kafka::producer::core::{Appended, Effect, Input, ProducerCore};
+use kurier_kafka::producer::{Destination, ProduceBatch, Settings};
+
+/// The core with a cluster of one broker, answering its requests by hand.
+struct Bench {
+    core: ProducerCore,
+    now: Duration,
+    effects: Vec<Effect>,
+    partitions: i32,
+    next_ticket: u64,
+    metadata: Vec<MetadataRequest>,
+}
+
+impl Bench {
+    fn new(settings: Settings, partitions: i32) -> Self {
+        let core = ProducerCore::new(settings);
+        Self {
+            core,
+            now: Duration::from_secs(1),
+            effects: Vec::new(),
+            partitions,
+            next_ticket: 0,
+            metadata: Vec::new(),
+        }
+    }
+
+    /// Hands one record of `bytes` to each of these partitions, whatever has to be asked for before.
+    fn send(&mut self, topic: &str, partitions: std::ops::Range<i32>, bytes: usize) {
+        let (topic, mut batch, mut from): (Arc<str>, _, _) = (topic.into(), ProduceBatch::default(), 0);
+        for partition in partitions {
+            let mut draft = batch.draft();
+            let value = draft.value(|value| {
+                value.resize(value.len() + bytes, b'x');
+                Ok::<_, ()>(true)
+            });
+            value.unwrap();
+            draft.finish(
+                self.next_ticket,
+                Destination { topic: &topic, partition: Some(partition), timestamp: Some(1) },
+            );
+            self.next_ticket += 1;
+        }
+        loop {
+            match self.core.append(self.now, 1, &batch, from, &mut self.effects) {
+                Appended::All => break,
+                Appended::UpTo(at, _) => from = at,
+            }
+            if self.effects.is_empty() {
+                self.tick();
+            }
+            let produced = self.produced();
+            assert!(produced.is_empty(), "nothing is known of the topic yet");
+        }
+    }
+
+    /// Lets time pass until there is something to do.
+    fn tick(&mut self) {
+        self.now = self.core.next_deadline(self.now).expect("there is something to come");
+        self.core.step(self.now, Input::Tick, &mut self.effects);
+    }
+
+    /// The Produce requests that are to be sent; all others are answered.
+    fn produced(&mut self) -> Vec<(RequestId, ProduceRequest)> {
+        let mut produced = Vec::new();
+        while !self.effects.is_empty() {
+            for effect in std::mem::take(&mut self.effects) {
+                let Effect::Send { id, request, .. } = effect else { continue };
+                let response = match *request {
+                    RequestKind::Produce(request) => {
+                        produced.push((id, request));
+                        continue;
+                    }
+                    RequestKind::Metadata(request) => {
+                        let response = self.known(&request);
+                        self.metadata.push(request);
+                        ResponseKind::Metadata(response)
+                    }
+                    _ => ResponseKind::InitProducerId(InitProducerIdResponse::default()),
+                };
+                self.core.step(self.now, Input::Answer { id, response: Ok(response) }, &mut self.effects);
+            }
+        }
+        produced
+    }
+
+    fn known(&self, request: &MetadataRequest) -> MetadataResponse {
+        let broker = MetadataResponseBroker::default().with_node_id(BrokerId(1)).with_port(9092);
+        let partition = |partition| {
+            MetadataResponsePartition::default().with_partition_index(partition).with_leader_id(BrokerId(1))
+        };
+        let topics = request.topics.iter().flatten().map(|topic| {
+            let partitions = (0..self.partitions).map(partition).collect();
+            MetadataResponseTopic::default().with_name(topic.name.clone()).with_partitions(partitions)
+        });
+        MetadataResponse::default().with_brokers(vec![broker]).with_topics(topics.collect())
+    }
+
+    /// Lets time pass until something is to be sent.
+    fn wait(&mut self) -> Vec<(RequestId, ProduceRequest)> {
+        loop {
+            let produced = self.produced();
+            if !produced.is_empty() {
+                return produced;
+            }
+            self.tick();
+        }
+    }
+
+    fn answer(&mut self, id: RequestId, response: Result<ResponseKind, TransportError>) {
+        self.core.step(self.now, Input::Answer { id, response }, &mut self.effects);
+    }
+
+    fn take(&mut self, (id, request): &(RequestId, ProduceRequest)) {
+        let topics = request.topic_data.iter().map(|topic| {
+            let taken =
+                topic.partition_data.iter().map(|data| PartitionProduceResponse::default().with_index(data.index));
+            TopicProduceResponse::default().with_name(topic.name.clone()).with_partition_responses(taken.collect())
+        });
+        let response = ProduceResponse::default().with_responses(topics.collect());
+        self.answer(*id, Ok(ResponseKind::Produce(response)));
+    }
+
+    /// Records that failed.
+    fn failed(&mut self) -> Vec<String> {
+        self.core.take_deliveries().into_iter().filter_map(|told| Some(told.outcome.err()?.class.to_owned())).collect()
+    }
+}
+
+/// Five batches in flight are lost together: each is tried as often as `retries` says, and waits as long as one alone would.
+#[test]
+fn tries_are_counted_for_each_batch() {
+    let settings = Settings { linger: Duration::ZERO, retries: 2, ..Settings::default() };
+    let backoff = settings.retry_backoff;
+    let mut bench = Bench::new(settings, 1);
+    // The broker has to know the producer before five may fly.
+    bench.send("t", 0..1, 10);
+    let first = bench.wait().remove(0);
+    bench.take(&first);
+    let mut flying = Vec::new();
+    for _ in 0..5 {
+        bench.send("t", 0..1, 10);
+        flying.extend(bench.produced());
+    }
+    assert_eq!(flying.len(), 5);
+    let lost = bench.now;
+    for (id, _) in flying {
+        bench.answer(id, Err(TransportError::Unanswered));
+    }
+    // They go again one at a time; the first is lost once more, and then all arrive.
+    let again = bench.wait().remove(0);
+    assert!(bench.now - lost <= backoff.mul_f64(1.2), "it waited {:?}", bench.now - lost);
+    bench.answer(again.0, Err(TransportError::Unanswered));
+    for _ in 0..5 {
+        let again = bench.wait().remove(0);
+        bench.take(&again);
+    }
+    assert_eq!((bench.failed(), bench.core.buffered()), (vec![], 0));
+
+    // One that is never answered is sent three times.
+    bench.send("t", 0..1, 10);
+    for _ in 0..3 {
+        let (id, _) = bench.wait().remove(0);
+        assert!(bench.failed().is_empty());
+        bench.answer(id, Err(TransportError::Unanswered));
+    }
+    assert_eq!(bench.failed(), ["org.apache.kafka.common.errors.NetworkException"]);
+}
