@@ -181,3 +181,24 @@ fn tries_are_counted_for_each_batch() {
     }
     assert_eq!(bench.failed(), ["org.apache.kafka.common.errors.NetworkException"]);
 }
+
+#[test]
+fn a_request_is_no_larger_than_a_producer_may_send() {
+    let settings = Settings { linger: Duration::ZERO, max_request_bytes: 10_000, ..Settings::default() };
+    let mut bench = Bench::new(settings, 20);
+    bench.send("t", 0..20, 3_000);
+    let (mut partitions, mut requests) = (0, 0);
+    while partitions < 20 {
+        for produced in bench.wait() {
+            let batches = produced.1.topic_data.iter().flat_map(|topic| &topic.partition_data);
+            let sizes: Vec<usize> =
+                batches.map(|data| data.records.as_ref().map_or(0, |records| records.len())).collect();
+            assert!(sizes.iter().sum::<usize>() <= 10_000, "{sizes:?}");
+            partitions += sizes.len();
+            requests += 1;
+            bench.take(&produced);
+        }
+    }
+    assert_eq!((partitions, requests), (20, 7));
+    assert!(bench.failed().is_empty());
+}

@@ -43,7 +43,7 @@ pub struct Settings {
     pub compression: Compression,
     /// `compression.<type>.level`; none for the default.
     pub compression_level: Option<i32>,
-    /// `max.request.size`.
+    /// `max.request.size`: of a record, and of all batches of a request together unless one alone is larger.
     pub max_request_bytes: usize,
     /// `max.in.flight.requests.per.connection`, here per partition. At most 5, and 1 without idempotence, so that order is kept.
     pub max_in_flight: usize,

@@ -25,7 +25,7 @@ use crate::net::Target;
 use crate::net::TransportError;
 use crate::producer::{DeliveryError, Settings};
 
-/// Most bytes of one request besides its first batch.
+/// Most bytes of one request besides its first batch, whatever `max.request.size` allows.
 const REQUEST_BYTES: usize = 8 << 20;
 
 impl ProducerCore {
@@ -64,6 +64,7 @@ impl ProducerCore {
         }
         let renews = self.renews();
         let is_transactional = self.transaction.is_some();
+        let most = self.settings.max_request_bytes.min(REQUEST_BYTES);
         loop {
             // One request a broker takes one batch of each of its partitions; as long as something leaves, there may be more.
             let mut requests: BTreeMap<i32, Vec<(TopicPartition, Bytes)>> = BTreeMap::new();
@@ -85,7 +86,7 @@ impl ProducerCore {
                     finish(partition, &mut self.ratio, &mut self.buffered, &mut self.deliveries, place);
                 }
                 let size = sizes.entry(leader).or_default();
-                let fits = |packed: &mut Packed| *size == 0 || *size + packed.batch.len() <= REQUEST_BYTES;
+                let fits = |packed: &mut Packed| *size == 0 || *size + packed.batch.len() <= most;
                 let Some(mut packed) = partition.ready.pop_front_if(fits) else { continue };
                 packed.alone = packed.sequence.is_some();
                 let stamp = self.producer.map_or(Stamp::NONE, |(producer_id, producer_epoch)| {
