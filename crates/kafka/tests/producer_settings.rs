@@ -202,3 +202,51 @@ fn a_request_is_no_larger_than_a_producer_may_send() {
     assert_eq!((partitions, requests), (20, 7));
     assert!(bench.failed().is_empty());
 }
+
+/// Whoever asks for a topic may create it, so a topic that was deleted would come back for as long as a producer lives that once wrote to it.
+#[test]
+fn a_topic_without_records_is_asked_about_no_more() {
+    let settings = Settings {
+        linger: Duration::ZERO,
+        metadata_max_age: Duration::from_secs(1),
+        metadata_max_idle: Duration::from_secs(5),
+        ..Settings::default()
+    };
+    let mut bench = Bench::new(settings, 1);
+    let asked = |bench: &mut Bench| -> Vec<Vec<String>> {
+        let names = |request: MetadataRequest| -> Vec<String> {
+            request.topics.iter().flatten().map(|topic| topic.name.as_ref().unwrap().to_string()).collect()
+        };
+        std::mem::take(&mut bench.metadata).into_iter().map(names).collect()
+    };
+    bench.send("left", 0..1, 10);
+    let first = bench.wait().remove(0);
+    bench.take(&first);
+    let end = bench.now + Duration::from_secs(60);
+    while bench.now < end {
+        bench.send("kept", 0..1, 10);
+        for produced in bench.wait() {
+            bench.take(&produced);
+        }
+        bench.now += Duration::from_millis(700);
+    }
+    let asked_so_far = asked(&mut bench);
+    assert!(asked_so_far.len() > 40, "{asked_so_far:?}");
+    let left = asked_so_far.iter().filter(|topics| topics.contains(&"left".to_owned())).count();
+    assert!((2..9).contains(&left), "{asked_so_far:?}");
+    // With nothing to send to anybody, nothing is asked.
+    bench.core.step(bench.now, Input::Tick, &mut bench.effects);
+    assert!(bench.produced().is_empty());
+    while let Some(at) = bench.core.next_deadline(bench.now) {
+        bench.now = at;
+        bench.core.step(bench.now, Input::Tick, &mut bench.effects);
+        assert!(bench.produced().is_empty());
+    }
+    asked(&mut bench);
+    // A record brings it back.
+    bench.send("left", 0..1, 10);
+    let again = bench.wait().remove(0);
+    bench.take(&again);
+    assert_eq!(asked(&mut bench), [["left"]]);
+    assert!(bench.failed().is_empty());
+}

@@ -61,6 +61,8 @@ pub struct Settings {
     pub retry_backoff_max: Duration,
     /// `metadata.max.age.ms`.
     pub metadata_max_age: Duration,
+    /// `metadata.max.idle.ms`: a topic without records for so long is asked about no more.
+    pub metadata_max_idle: Duration,
     /// `partitioner.ignore.keys`.
     pub ignore_keys: bool,
     /// Whether records go to partitions one by one: Java's `RoundRobinPartitioner`. Otherwise a batch of those without a key goes to one.
@@ -96,6 +98,7 @@ impl Default for Settings {
             retry_backoff: Duration::from_millis(100),
             retry_backoff_max: Duration::from_secs(1),
             metadata_max_age: Duration::from_secs(300),
+            metadata_max_idle: Duration::from_secs(300),
             ignore_keys: false,
             round_robin: false,
             adaptive: true,
@@ -226,6 +229,7 @@ impl ProducerConfig {
             retry_backoff: keys.millis("retry.backoff.ms", defaults.retry_backoff),
             retry_backoff_max: keys.millis("retry.backoff.max.ms", defaults.retry_backoff_max),
             metadata_max_age: keys.millis("metadata.max.age.ms", defaults.metadata_max_age),
+            metadata_max_idle: keys.millis("metadata.max.idle.ms", defaults.metadata_max_idle),
             ignore_keys: keys.flag("partitioner.ignore.keys", false) || round_robin,
             round_robin,
             adaptive: keys.flag("partitioner.adaptive.partitioning.enable", defaults.adaptive),

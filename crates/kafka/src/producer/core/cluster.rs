@@ -38,6 +38,8 @@ pub(super) struct Topic {
     /// Nil if the broker does not say.
     id: Uuid,
     pub(super) sticky: Sticky,
+    /// When a record for it last came, or somebody asked for it.
+    used_at: Duration,
     /// Where each partition is kept that has had records.
     pub(super) places: Vec<Option<usize>>,
     /// Since when records wait for it.
@@ -46,6 +48,18 @@ pub(super) struct Topic {
     pub(super) narrow_since: Option<Duration>,
     /// Why nothing can be sent there.
     pub(super) refused: Option<DeliveryError>,
+}
+
+impl Topic {
+    /// Somebody has to do with it. Whether nobody had for longer than `max_idle`: what was known then counts no more.
+    pub(super) fn used(&mut self, now: Duration, max_idle: Duration) -> bool {
+        let was_idle = now.saturating_sub(self.used_at) >= max_idle;
+        self.used_at = now;
+        if was_idle {
+            (self.partitions, self.unknown_since, self.narrow_since, self.refused) = (None, None, None, None);
+        }
+        was_idle
+    }
 }
 
 impl ProducerCore {
@@ -58,15 +72,29 @@ impl ProducerCore {
 
     pub(super) fn ask_metadata(&mut self, now: Duration, effects: &mut Vec<Effect>) {
         let due = (self.metadata_wanted && self.metadata_at <= now) || self.metadata_stale_at <= now;
-        if !due || self.topics.is_empty() || self.asked.values().any(|asked| matches!(asked, Asked::Metadata)) {
+        if !due || self.asked.values().any(|asked| matches!(asked, Asked::Metadata)) {
             return;
         }
-        let topics = self.topics.keys().map(|topic| {
-            MetadataRequestTopic::default().with_name(Some(TopicName(StrBytes::from_string(topic.to_string()))))
-        });
-        let request =
-            MetadataRequest::default().with_topics(Some(topics.collect())).with_allow_auto_topic_creation(true);
+        // Asking for a topic may create it; one that was deleted shall not come back because records went there once.
+        let in_use = self.topics.iter().filter(|(_, topic)| self.is_in_use(now, topic));
+        let topics: Vec<_> = in_use
+            .map(|(topic, _)| {
+                MetadataRequestTopic::default().with_name(Some(TopicName(StrBytes::from_string(topic.to_string()))))
+            })
+            .collect();
+        if topics.is_empty() {
+            self.metadata_wanted = false;
+            self.metadata_stale_at = Duration::MAX;
+            return;
+        }
+        let request = MetadataRequest::default().with_topics(Some(topics)).with_allow_auto_topic_creation(true);
         self.request(Asked::Metadata, Target::Any, RequestKind::Metadata(request), None, effects);
+    }
+
+    /// Whether records came for a topic of late, or wait.
+    fn is_in_use(&self, now: Duration, topic: &Topic) -> bool {
+        let waits = |place: &usize| self.partitions[*place].queue() > 0;
+        now.saturating_sub(topic.used_at) < self.settings.metadata_max_idle || topic.places.iter().flatten().any(waits)
     }
 
     pub(super) fn metadata_answered(

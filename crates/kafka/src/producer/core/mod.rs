@@ -328,12 +328,17 @@ impl ProducerCore {
         topic.sticky.go_to(next.unwrap_or_default())
     }
 
-    /// Where a topic is kept. One that is new is asked about.
+    /// Where a topic is kept. One that is new, or was for long of no use, is asked about.
     fn topic_place(&mut self, now: Duration, topic: &Arc<str>) -> usize {
-        self.topics.get_index_of(topic).unwrap_or_else(|| {
+        let (place, is_new) = match self.topics.get_index_of(topic) {
+            Some(place) => (place, false),
+            None => (self.topics.insert_full(Arc::clone(topic), Topic::default()).0, true),
+        };
+        let was_idle = self.topics[place].used(now, self.settings.metadata_max_idle);
+        if is_new || was_idle {
             self.want_metadata(now);
-            self.topics.insert_full(Arc::clone(topic), Topic::default()).0
-        })
+        }
+        place
     }
 
     /// Where a partition is kept: known to its topic once it was looked up.
@@ -494,13 +499,8 @@ impl ProducerCore {
         topic: &Arc<str>,
         effects: &mut Vec<Effect>,
     ) -> Option<Result<i32, DeliveryError>> {
-        let (known, failed) = match self.topics.get(topic) {
-            Some(topic) => (topic.partitions, topic.refused.clone()),
-            None => {
-                self.topic_place(now, topic);
-                (None, None)
-            }
-        };
+        let place = self.topic_place(now, topic);
+        let (known, failed) = (self.topics[place].partitions, self.topics[place].refused.clone());
         if let Some(error) = failed {
             return Some(Err(error));
         }
