@@ -88,7 +88,8 @@ impl ConsumerCore {
         if self.buffered.saturating_sub(idle) >= PREFETCH_BYTES {
             return;
         }
-        let limit = self.settings.max_partition_fetch_bytes.unsigned_abs() as usize;
+        // With none allowed a broker still sends a batch at a time.
+        let limit = self.settings.max_partition_fetch_bytes.max(1).unsigned_abs() as usize;
         let mut by_node: BTreeMap<i32, Option<Vec<Wanted>>> = BTreeMap::new();
         let mut doubts: BTreeMap<i32, Vec<Doubt>> = BTreeMap::new();
         let mut leaderless = false;
