@@ -44,7 +44,7 @@ fn meaning(error: ResponseError, unexpected: &str) -> Meaning {
         UnknownProducerId | InvalidProducerIdMapping => Meaning::Lost(told),
         TransactionAbortable => Meaning::Abortable(told),
         _ if told.retriable => Meaning::Again,
-        _ => Meaning::Fatal(KafkaError::other(format!("{unexpected}: {}", told.message))),
+        _ => Meaning::Fatal(KafkaError::other(format!("{unexpected}{}", told.message))),
     }
 }
 
@@ -181,7 +181,7 @@ impl ProducerCore {
                 transaction.abortable(known(error));
                 Some(Pace::Now)
             }
-            error => self.refused(meaning(error, "Unexpected error in InitProducerIdResponse")),
+            error => self.refused(meaning(error, "Unexpected error in InitProducerIdResponse; ")),
         }
     }
 
@@ -248,7 +248,7 @@ impl ProducerCore {
             transaction.abortable(group_denied(&group));
             return Some(Pace::Now);
         }
-        let meaning = meaning(error, "Unexpected error in AddOffsetsToTxnResponse");
+        let meaning = meaning(error, "Unexpected error in AddOffsetsToTxnResponse: ");
         if matches!(meaning, Meaning::Again | Meaning::Moved) {
             transaction.unsure_group = Some(group);
         }
@@ -294,7 +294,7 @@ impl ProducerCore {
                     code: Some(error.code()),
                 }),
                 UnsupportedForMessageFormat => Meaning::Fatal(known(error)),
-                error => meaning(error, "Unexpected error in TxnOffsetCommitResponse"),
+                error => meaning(error, "Unexpected error in TxnOffsetCommitResponse: "),
             };
             if matches!(failed, Meaning::Again) {
                 again = true;
@@ -318,7 +318,7 @@ impl ProducerCore {
                 self.transaction_ended(renewed);
                 Some(Pace::Now)
             }
-            Some(error) => self.refused(meaning(error, "Unhandled error in EndTxnResponse")),
+            Some(error) => self.refused(meaning(error, "Unhandled error in EndTxnResponse: ")),
         }
     }
 
