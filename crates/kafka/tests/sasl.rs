@@ -5,8 +5,9 @@
 )]
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::{Arc, LazyLock, Mutex};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use kurier_harness::{ApacheKafka, BrokerOptions, Java, skip_without_java};
 use kurier_kafka::admin::{Admin, AdminConfig, AdminError};
@@ -265,34 +266,67 @@ async fn a_token_is_asked_for_with_the_clients_secret() {
     check_nothing_secret_is_said();
 }
 
+/// Writes a token that nobody signed and that counts for three seconds, as whoever keeps such a file fresh does: at once or not at all.
+fn write_token(file: &Path) {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let claims = format!("{{\"sub\":\"ada\",\"iat\":{now},\"exp\":{}}}", now + 3);
+    let token = format!("{}.{}.", URL_SAFE_NO_PAD.encode("{\"alg\":\"none\"}"), URL_SAFE_NO_PAD.encode(claims));
+    let next = file.with_extension("next");
+    std::fs::write(&next, format!("{token}\n")).unwrap();
+    std::fs::rename(next, file).unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn records_flow_on_when_sessions_end() {
     let Some(java) = skip_without_java("records_flow_on_when_sessions_end") else { return };
     log();
     let kafka = kafka(&java);
     let short = kafka.listener("SHORT");
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("token");
+    write_token(&file);
+    let url = format!("file://{}", file.display());
+    let keeper = tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            write_token(&file);
+        }
+    });
     let mechanisms = [
-        ("PLAIN", login(PLAIN, "ada", PASSWORD)),
-        ("SCRAM-SHA-256", login(SCRAM, "ada", SCRAM_PASSWORD)),
+        ("PLAIN", login(PLAIN, "ada", PASSWORD), vec![]),
+        ("SCRAM-SHA-256", login(SCRAM, "ada", SCRAM_PASSWORD), vec![]),
         // The token ends sooner than the broker's own limit.
         (
             "OAUTHBEARER",
             format!("{BEARER} required unsecuredLoginStringClaim_sub=\"ada\" unsecuredLoginLifetimeSeconds=\"2\";"),
+            vec![],
+        ),
+        // A file with a token that another one takes the place of again and again.
+        (
+            "OAUTHBEARER",
+            format!("{BEARER} required;"),
+            vec![
+                (
+                    "sasl.login.callback.handler.class",
+                    "org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginCallbackHandler",
+                ),
+                ("sasl.oauthbearer.token.endpoint.url", url.as_str()),
+            ],
         ),
     ];
     let mut running = Vec::new();
-    for (mechanism, jaas) in mechanisms {
-        let topic = format!("records-{mechanism}");
+    for (number, (mechanism, jaas, more)) in mechanisms.into_iter().enumerate() {
+        let topic = format!("records-{number}-{mechanism}");
         kafka.create_topic(&topic, 1).unwrap();
-        let all = properties(
-            &short,
-            &[
-                ("sasl.mechanism", mechanism),
-                ("sasl.jaas.config", &jaas),
-                ("auto.offset.reset", "earliest"),
-                ("group.id", mechanism),
-            ],
-        );
+        let of_all = [
+            ("sasl.mechanism", mechanism),
+            ("sasl.jaas.config", &jaas),
+            ("auto.offset.reset", "earliest"),
+            ("group.id", mechanism),
+        ];
+        let all = properties(&short, &[&of_all[..], &more].concat());
         running.push(tokio::spawn(async move {
             let read = flow::flow(&all, &topic, Duration::from_secs(10)).await;
             assert!(read > 20, "{mechanism}: only {read} records");
@@ -301,8 +335,9 @@ async fn records_flow_on_when_sessions_end() {
     for running in running {
         running.await.unwrap();
     }
+    keeper.abort();
     // Each of the clients renews at least one session of three seconds twice in ten.
-    assert!(said("the session of a connection is renewed") >= 12);
+    assert!(said("the session of a connection is renewed") >= 16);
     assert_eq!(said("lost the connection"), 0);
     check_nothing_secret_is_said();
 }
