@@ -6,6 +6,7 @@
 //! [`crate::security`].
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::num::ParseIntError;
 use std::str::FromStr;
 use std::time::Duration;
@@ -30,12 +31,19 @@ const OBSERVERS: &[&str] = &[
 ];
 
 /// The properties that a client is to be made with.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Given<'a> {
     /// By their names.
     pub properties: &'a BTreeMap<String, String>,
     /// The names under which a user wrote them, where these are others: `producer.override.acks`. Errors show them.
     pub written: Option<&'a BTreeMap<String, String>>,
+}
+
+/// Names only: a value may be a secret.
+impl fmt::Debug for Given<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.properties.keys()).finish()
+    }
 }
 
 impl<'a> From<&'a BTreeMap<String, String>> for Given<'a> {
@@ -409,6 +417,12 @@ mod tests {
             Invalid value x for configuration producer.override.linger.ms: Not a number of type LONG
             Invalid value 0 for configuration metrics.num.samples: Value must be at least 1
             Invalid value true for configuration transaction.two.phase.commit.enable: transactions of others (KIP-939) are not taken part in"#]].assert_eq(&error.to_string());
+    }
+
+    #[test]
+    fn given_values_are_not_shown() {
+        let properties = pairs(&[("ssl.key.password", "a-secret")]);
+        assert_eq!(format!("{:?}", Given::from(&properties)), r#"{"ssl.key.password"}"#);
     }
 
     #[test]
