@@ -295,13 +295,15 @@ fn is_of_bytes(value: &str) -> bool {
     matches!(name, Some("ByteArraySerializer" | "ByteArrayDeserializer"))
 }
 
-/// `host:port`, `[v6]:port`, either with a protocol in front, and whether the number is one of a port.
+/// `host:port`, `[v6]:port`, either with a protocol in front, and whether the number is one of a port. Letters are those that Java takes in a host, so that
+/// a list with wrong separators is seen at once.
 fn address(url: &str) -> Option<(String, Result<u16, ParseIntError>)> {
     let plain = url.rsplit_once("://").map_or(url, |(_, rest)| rest);
     let (host, port) = plain.rsplit_once(':')?;
     let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    let is_host = host.bytes().all(|letter| letter.is_ascii_alphanumeric() || b"-%._:".contains(&letter));
     let is_number = !port.is_empty() && port.bytes().all(|digit| digit.is_ascii_digit());
-    (!host.is_empty() && is_number).then(|| (host.to_owned(), port.parse()))
+    (!host.is_empty() && is_host && is_number).then(|| (host.to_owned(), port.parse()))
 }
 
 /// Which properties parsers have asked for: the list's word that a property is supported is held against it.

@@ -120,9 +120,9 @@ fn check_group(keys: &mut Keys<'_>, group: &GroupConfig, is_classic: bool) {
     }
     let Some(id) = &group.instance_id else { return };
     let problem = if id == "." || id == ".." {
-        format!("it cannot be '{id}'")
+        format!("'{id}' is not allowed")
     } else if id.len() > MAX_INSTANCE_ID {
-        format!("'{id}' is longer than {MAX_INSTANCE_ID} characters")
+        format!("the length of '{id}' is longer than the max allowed length {MAX_INSTANCE_ID}")
     } else if !id.chars().all(|letter| letter.is_ascii_alphanumeric() || "._-".contains(letter)) {
         format!("'{id}' contains one or more characters other than ASCII alphanumerics, '.', '_' and '-'")
     } else {
