@@ -94,7 +94,8 @@ impl<'a> Keys<'a> {
 
     /// What becomes of a property that says something else than its default.
     fn consider(&mut self, property: &'static Property, value: &str) {
-        let watched = matches!(property.kind, Kind::Class | Kind::List) || property.name == "security.providers";
+        let watched = matches!(property.kind, Kind::Class | Kind::List)
+            || matches!(property.name, "security.providers" | "compression.lz4.level");
         let refused = match (property.name, property.status) {
             ("interceptor.classes", _) => {
                 value.split(',').any(|class| !OBSERVERS.iter().any(|observer| class.trim().ends_with(observer)))
@@ -435,12 +436,14 @@ mod tests {
             ("key.serializer", "org.apache.kafka.common.serialization.ByteArraySerializer"),
             ("value.serializer", "com.example.Mine"),
             ("metrics.num.samples", "3"),
+            ("compression.lz4.level", "17"),
             ("metric.reporters", "org.apache.kafka.common.metrics.JmxReporter"),
             ("lingr.ms", "3"),
         ]);
         let remarks = ProducerConfig::parse(&properties).unwrap().remarks;
         assert_eq!(remarks.unknown, ["lingr.ms"]);
         let about: Vec<&str> = remarks.ignored.iter().map(|said| said.split(':').next().unwrap()).collect();
-        assert_eq!(about, ["`interceptor.classes` has no effect", "`value.serializer` has no effect"]);
+        let expected = ["compression.lz4.level", "interceptor.classes", "value.serializer"];
+        assert_eq!(about, expected.map(|key| format!("`{key}` has no effect")));
     }
 }

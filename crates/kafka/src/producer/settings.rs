@@ -171,11 +171,7 @@ impl ProducerConfig {
                 ("zstd", Compression::Zstd),
             ],
         );
-        let levels = [
-            (Compression::Gzip, "compression.gzip.level"),
-            (Compression::Lz4, "compression.lz4.level"),
-            (Compression::Zstd, "compression.zstd.level"),
-        ];
+        let levels = [(Compression::Gzip, "compression.gzip.level"), (Compression::Zstd, "compression.zstd.level")];
         let mut compression_level = None;
         for (of, key) in levels {
             if let Some(text) = keys.text(key).filter(|_| of == compression) {
