@@ -670,7 +670,7 @@ fn frame(entries: &[Entry], out: &mut Writer) {
     entries.iter().for_each(|entry| entry.write(out));
     let content = start + FRAME;
     let len = (out.bytes.len() - content) as u32;
-    let crc = crc32c::crc32c(&out.bytes[content..]);
+    let crc = crc_fast::crc32_iscsi(&out.bytes[content..]);
     out.bytes[start..start + 4].copy_from_slice(&len.to_be_bytes());
     out.bytes[start + 4..content].copy_from_slice(&crc.to_be_bytes());
 }
@@ -681,7 +681,7 @@ fn next_frame(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let (crc, rest) = rest.split_first_chunk::<4>()?;
     let (content, after) = rest.split_at_checked(u32::from_be_bytes(*len) as usize)?;
     // Zeros, as a loss of power leaves them, would be a sound frame of nothing.
-    (!content.is_empty() && crc32c::crc32c(content) == u32::from_be_bytes(*crc)).then_some((content, after))
+    (!content.is_empty() && crc_fast::crc32_iscsi(content) == u32::from_be_bytes(*crc)).then_some((content, after))
 }
 
 /// Whether these are entries. A torn one may have something within that looks like a frame: four bytes of ones are their own checksum.
@@ -872,7 +872,7 @@ mod tests {
         journal.append(&entries()[..1]).unwrap();
         let content = [200, 1, 2, 3];
         let mut frame = 4u32.to_be_bytes().to_vec();
-        frame.extend(crc32c::crc32c(&content).to_be_bytes());
+        frame.extend(crc_fast::crc32_iscsi(&content).to_be_bytes());
         frame.extend(content);
         journal.file.append(&[&frame]).unwrap();
         let error = Journal::open(&store, |_| {}).err().expect("it is told").to_string();

@@ -298,7 +298,7 @@ impl Segment {
             out.i64(entry.max_timestamp_before);
         }
         producers.write(self.base_offset..self.next_offset, &mut out);
-        let crc = crc32c::crc32c(&out.bytes);
+        let crc = crc_fast::crc32_iscsi(&out.bytes);
         out.bytes.extend_from_slice(&crc.to_be_bytes());
 
         let path = state_path(folder, self.base_offset);
@@ -331,7 +331,7 @@ impl Segment {
         let len = usize::try_from(file.len()).ok()?;
         let bytes = file.read(0, len).ok()?;
         let (content, crc) = bytes.split_at_checked(bytes.len().checked_sub(4)?)?;
-        if crc32c::crc32c(content).to_be_bytes() != crc {
+        if crc_fast::crc32_iscsi(content).to_be_bytes() != crc {
             return None;
         }
         self.parse_state(&mut Reader::new(content), store.boot()).ok()?

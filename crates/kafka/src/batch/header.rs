@@ -255,7 +255,7 @@ pub fn validate(bytes: &[u8]) -> Result<BatchHeader, BatchError> {
 
 /// Compares the stored checksum with that of `batch`, which must be one whole batch.
 pub(super) fn check_crc(header: &BatchHeader, batch: &[u8]) -> Result<(), BatchError> {
-    let computed = crc32c::crc32c(&batch[ATTRIBUTES_AT..]);
+    let computed = crc_fast::crc32_iscsi(&batch[ATTRIBUTES_AT..]);
     if computed == header.crc {
         Ok(())
     } else {
@@ -300,7 +300,7 @@ pub fn set_max_timestamp(batch: &mut [u8], timestamp_ms: i64) {
 
 /// Computes and stores the checksum of a whole batch.
 pub(super) fn write_crc(batch: &mut [u8]) {
-    let crc = crc32c::crc32c(&batch[ATTRIBUTES_AT..]);
+    let crc = crc_fast::crc32_iscsi(&batch[ATTRIBUTES_AT..]);
     batch[CRC_AT..CRC_AT + 4].copy_from_slice(&crc.to_be_bytes());
 }
 
