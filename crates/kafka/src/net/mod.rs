@@ -6,6 +6,7 @@
 mod connection;
 mod driver;
 mod figures;
+mod low_water;
 mod outage;
 mod resolve;
 mod sasl;

@@ -15,7 +15,9 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use super::low_water;
 use crate::security::tls::ClientTls;
+use crate::wire::FrameStream;
 
 /// What a connection reads from.
 #[derive(Debug)]
@@ -100,6 +102,22 @@ pub(crate) enum ConnectError {
     Handshake(String),
 }
 
+impl FrameStream for Reader {
+    /// TLS hands out what it has decrypted, so there it is not the socket's bytes that a frame waits for.
+    fn wake_at(&self, bytes: usize) -> io::Result<()> {
+        match self {
+            Self::Plain(half) => half.wake_at(bytes),
+            Self::Tls(_) => Ok(()),
+        }
+    }
+}
+
+impl FrameStream for OwnedReadHalf {
+    fn wake_at(&self, bytes: usize) -> io::Result<()> {
+        low_water::set(self.as_ref(), bytes)
+    }
+}
+
 impl AsyncRead for Reader {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
@@ -146,6 +164,54 @@ impl AsyncWrite for Writer {
         match self.get_mut() {
             Self::Plain(half) => Pin::new(half).poll_shutdown(cx),
             Self::Tls(half) => Pin::new(half).poll_shutdown(cx),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::disallowed_methods, reason = "driver: a peer on the loopback")]
+
+    use std::time::Duration;
+
+    use tokio::io::AsyncWriteExt;
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::wire::{FrameError, FrameReader};
+
+    fn frame(len: usize) -> Vec<u8> {
+        let mut frame = u32::try_from(len).unwrap().to_be_bytes().to_vec();
+        frame.extend((0..len).map(|at| (at % 251) as u8));
+        frame
+    }
+
+    /// However little the socket holds and however the bytes come, no reader sleeps on while they are there.
+    #[tokio::test]
+    async fn large_frames_come_whole_whatever_the_socket_holds() {
+        for receive in [None, Some(1), Some(8 << 10), Some(100 << 10), Some(2 << 20)] {
+            let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+            let at = listener.local_addr().unwrap();
+            let lens = [20_usize, 3 << 20, 1_100_000, 5, 70_000, 1 << 20];
+            let peer = tokio::spawn(async move {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let bytes: Vec<u8> = lens.iter().flat_map(|len| frame(*len)).collect();
+                for (turn, piece) in bytes.chunks(130_000).enumerate() {
+                    stream.write_all(piece).await.unwrap();
+                    if turn % 7 == 3 {
+                        tokio::time::sleep(Duration::from_millis(3)).await;
+                    }
+                }
+                // The last one is not whole.
+                stream.write_all(&frame(1 << 20)[..500_000]).await.unwrap();
+            });
+            let (reader, _writer) = connect("localhost", at, (None, receive), None).await.unwrap();
+            let mut frames = FrameReader::new(reader, 8 << 20);
+            for len in lens {
+                assert!(frames.next().await.unwrap().unwrap() == frame(len)[4..], "{len} {receive:?}");
+            }
+            peer.await.unwrap();
+            assert!(matches!(frames.next().await, Err(FrameError::Io(_))), "{receive:?}");
         }
     }
 }

@@ -34,6 +34,15 @@ pub enum FrameError {
     },
 }
 
+/// What frames are read from.
+pub trait FrameStream: AsyncRead + Unpin {
+    /// Asks to be woken only once so many bytes have come, or the stream ends, or can hold no more. Whoever asks keeps to it that they are still to come, and
+    /// a stream may wake earlier.
+    fn wake_at(&self, _bytes: usize) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 /// Takes frames from a stream, without copying them once they are in memory.
 #[derive(Debug)]
 pub struct FrameReader<R> {
@@ -45,12 +54,14 @@ pub struct FrameReader<R> {
     /// What is left of the memory of large frames, which is whole again when nobody has the frame any more. Memory that is given back and asked for
     /// again with every frame would be cleared every time.
     lent: VecDeque<BytesMut>,
+    /// What the stream was asked to wait for.
+    wakes_at: usize,
 }
 
-impl<R: AsyncRead + Unpin> FrameReader<R> {
+impl<R: FrameStream> FrameReader<R> {
     /// Reads frames of at most `limit` bytes from `stream`.
     pub fn new(stream: R, limit: usize) -> Self {
-        Self { stream, buffer: BytesMut::new(), limit, trusted: 0, lent: VecDeque::new() }
+        Self { stream, buffer: BytesMut::new(), limit, trusted: 0, lent: VecDeque::new(), wakes_at: 1 }
     }
 
     /// Waits for the next frame; `None` once the stream has ended between two frames. May be dropped and called again.
@@ -71,7 +82,9 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
                         return Ok(Some(self.take(len)));
                     }
                     self.make_room(4 + len - self.buffer.len());
-                    self.stream.read_buf(&mut self.buffer).await?
+                    let read = self.stream.read_buf(&mut self.buffer).await?;
+                    self.wait_for((4 + len).saturating_sub(self.buffer.len()))?;
+                    read
                 }
             };
             if read == 0 {
@@ -88,6 +101,17 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
                 return Err(io::Error::new(io::ErrorKind::UnexpectedEof, why).into());
             }
         }
+    }
+
+    /// Lets the stream wake us once all bytes are there that are missing, or as many as there is room for, unless they are few.
+    fn wait_for(&mut self, missing: usize) -> io::Result<()> {
+        let room = self.buffer.capacity() - self.buffer.len();
+        let bytes = Some(missing.min(room)).filter(|bytes| *bytes >= RESERVE).unwrap_or(1);
+        if bytes != self.wakes_at {
+            self.stream.wake_at(bytes)?;
+            self.wakes_at = bytes;
+        }
+        Ok(())
     }
 
     /// The frame that is complete.
@@ -125,7 +149,67 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::RefCell;
+    use std::pin::Pin;
+    use std::task::{Context, Poll};
+
+    use tokio::io::ReadBuf;
+
     use super::*;
+
+    impl FrameStream for &[u8] {}
+    impl<A: FrameStream, B: FrameStream> FrameStream for tokio::io::Chain<A, B> {}
+
+    /// Bytes that come in pieces of these lengths, and the marks that were set, with how many bytes had not been read then.
+    struct Pieces {
+        bytes: Vec<u8>,
+        at: usize,
+        pieces: Box<dyn Iterator<Item = usize>>,
+        marks: RefCell<Vec<(usize, usize)>>,
+    }
+
+    impl AsyncRead for Pieces {
+        fn poll_read(mut self: Pin<&mut Self>, _: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+            let len = self.pieces.next().unwrap().min(buf.remaining()).min(self.bytes.len() - self.at);
+            buf.put_slice(&self.bytes[self.at..self.at + len]);
+            self.at += len;
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    impl FrameStream for Pieces {
+        fn wake_at(&self, bytes: usize) -> io::Result<()> {
+            self.marks.borrow_mut().push((bytes, self.bytes.len() - self.at));
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn the_stream_is_asked_to_wait_for_no_more_than_the_frame_still_needs() {
+        for piece in [1_usize, 999, 70_000, 300_000, 2 << 20] {
+            let frames = [1_100_000_usize, 900_000, 70_000, 3, 500_000].map(|len| {
+                let mut frame = (len as u32).to_be_bytes().to_vec();
+                frame.resize(4 + len, 7);
+                frame
+            });
+            let mut left: Vec<usize> = frames.iter().map(Vec::len).collect();
+            let pieces = Box::new([20, 4_000, piece].into_iter().cycle());
+            let stream = Pieces { bytes: frames.concat(), at: 0, pieces, marks: RefCell::default() };
+            let mut reader = FrameReader::new(stream, 2 << 20);
+            for _ in frames {
+                runtime().block_on(reader.next()).unwrap().unwrap();
+                left.remove(0);
+                let behind: usize = left.iter().sum();
+                for (mark, unread) in reader.stream.marks.take() {
+                    assert!(
+                        mark == 1 || (RESERVE..=unread - behind).contains(&mark),
+                        "{mark} of {unread}, {behind} behind"
+                    );
+                }
+                assert_eq!(reader.wakes_at, 1, "a small frame would be waited for for ever");
+            }
+        }
+    }
 
     fn runtime() -> tokio::runtime::Runtime {
         tokio::runtime::Builder::new_current_thread().build().unwrap()

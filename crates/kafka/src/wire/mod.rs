@@ -15,7 +15,7 @@ pub use codec::{
     decode_request, decode_response, decode_response_kind, encode_consumer_assignment, encode_consumer_subscription,
     encode_request, encode_request_frame, encode_request_kind, encode_response, encode_response_frame,
 };
-pub use frame::{FrameError, FrameReader};
+pub use frame::{FrameError, FrameReader, FrameStream};
 pub use guard::Problem;
 pub use pieces::OutFrame;
 
