@@ -173,6 +173,9 @@ impl Bags {
             let mut next = named.iter().filter(|(other, _)| is_own(other)).find_map(|(_, found)| found.as_ref());
             while let Some(certificate) = next.take_if(|_| chain.len() < CHAIN) {
                 chain.push(certificate);
+                if certificate.subject == certificate.issuer {
+                    break;
+                }
                 let issuers = named.iter().filter_map(|(_, found)| found.as_ref());
                 let mut issuers = issuers.filter(|other| other.subject == certificate.issuer);
                 next = issuers.find(|other| !chain.iter().any(|seen| seen.whole == other.whole));
