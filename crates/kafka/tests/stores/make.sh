@@ -47,6 +47,13 @@ keytool -J-Dkeystore.pkcs12.legacy -importkeystore -noprompt -srckeystore openss
     -deststoretype PKCS12 -deststorepass storepass 2>/dev/null
 keytool -importkeystore -noprompt -srckeystore openssl.p12 -srcstorepass storepass -srcalias leaf -destkeystore key.jks -deststoretype JKS \
     -deststorepass storepass -destkeypass keypass 2>/dev/null
+for type in PKCS12 JKS; do
+    file=keytool-ec.$(echo $type | sed 's/PKCS12/p12/;s/JKS/jks/')
+    for curve in secp256r1 secp384r1; do
+        keytool -genkeypair -alias $curve -keyalg EC -groupname $curve -dname CN=localhost -ext SAN=dns:localhost,ip:127.0.0.1 -validity $days \
+            -keystore $file -storetype $type -storepass storepass -keypass storepass 2>/dev/null
+    done
+done
 keytool -importcert -noprompt -alias ca -file ca.pem -keystore trust.p12 -storetype PKCS12 -storepass storepass 2>/dev/null
 keytool -importcert -noprompt -alias ca -file ca.pem -keystore trust.jks -storetype JKS -storepass storepass 2>/dev/null
 keytool -J-Dkeystore.pkcs12.certProtectionAlgorithm=NONE -J-Dkeystore.pkcs12.macAlgorithm=NONE -importcert -noprompt -alias ca -file ca.pem \

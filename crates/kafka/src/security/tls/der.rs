@@ -1,9 +1,12 @@
-//! Just enough ASN.1 to read certificates and key stores: elements, one after the other, borrowed from the input.
+//! Just enough ASN.1 to read certificates and key stores: elements, one after the other, borrowed from the input. One is written: a key that lacks its
+//! public half.
 //!
 //! BER's indefinite lengths are understood, because old exporters of PKCS12 write them; beyond that, what is not DER is an error. Nothing recurses deeper
 //! than [`DEPTH`], nothing is allocated by a length that was only announced.
 
 use std::borrow::Cow;
+
+use zeroize::Zeroizing;
 
 /// How deep elements of indefinite length may lie in each other.
 const DEPTH: u32 = 32;
@@ -162,9 +165,40 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// An element with these parts behind each other in it.
+pub(crate) fn element(tag: u8, parts: &[&[u8]]) -> Zeroizing<Vec<u8>> {
+    let len: usize = parts.iter().map(|part| part.len()).sum();
+    let mut bytes = Zeroizing::new(Vec::with_capacity(len + 2 + size_of::<usize>()));
+    bytes.push(tag);
+    if len < 0x80 {
+        bytes.push(len as u8);
+    } else {
+        let digits = len.to_be_bytes();
+        let begin = digits.iter().position(|byte| *byte != 0).unwrap_or_default();
+        bytes.push(0x80 | (digits.len() - begin) as u8);
+        bytes.extend_from_slice(&digits[begin..]);
+    }
+    parts.iter().for_each(|part| bytes.extend_from_slice(part));
+    bytes
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn elements_are_read_as_they_were_written() {
+        for len in [0, 1, 127, 128, 255, 256, 70_000] {
+            let written = element(OCTET_STRING, &[&vec![7; len], b"end"]);
+            let read = Reader::new(&written).any().unwrap();
+            assert_eq!(
+                (read.tag, read.content.len(), read.whole.len()),
+                (OCTET_STRING, len + 3, written.len()),
+                "{len}"
+            );
+            assert!(read.content.ends_with(b"end"));
+        }
+    }
 
     #[test]
     fn elements_are_found_and_broken_ones_refused() {

@@ -8,9 +8,9 @@ use super::x509::Certificate;
 
 const RSA: &str = "1.2.840.113549.1.1.1";
 const RSA_PSS: &str = "1.2.840.113549.1.1.10";
-const EC: &str = "1.2.840.10045.2.1";
-const P256: &str = "1.2.840.10045.3.1.7";
-const P384: &str = "1.3.132.0.34";
+pub(crate) const EC: &str = "1.2.840.10045.2.1";
+pub(crate) const P256: &str = "1.2.840.10045.3.1.7";
+pub(crate) const P384: &str = "1.3.132.0.34";
 const ED25519: &str = "1.3.101.112";
 
 /// Why a signature does not count.

@@ -41,6 +41,9 @@ const STORES: &[(&str, Option<&str>, Option<&str>, &str)] = &[
     ("openssl-unmarked.p12", Some("storepass"), None, "trusts 0, keys [], hidden 0"),
     ("keytool.p12", Some("storepass"), Some("storepass"), "trusts 0, keys [2], hidden 0"),
     ("keytool-legacy.p12", Some("storepass"), Some("storepass"), "trusts 0, keys [2], hidden 0"),
+    // Keys that keytool made itself are without their public half.
+    ("keytool-ec.p12", Some("storepass"), Some("storepass"), "trusts 0, keys [1, 1], hidden 0"),
+    ("keytool-ec.jks", Some("storepass"), Some("storepass"), "trusts 0, keys [1, 1], hidden 0"),
     ("key.jks", Some("storepass"), Some("keypass"), "trusts 0, keys [2], hidden 0"),
     ("key.jks", None, None, "trusts 0, keys [], hidden 1"),
     ("trust.p12", Some("storepass"), None, "trusts 1, keys [], hidden 0"),
