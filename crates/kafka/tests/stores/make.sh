@@ -28,7 +28,7 @@ openssl pkcs8 -topk8 -in sec1.key -passout pass:keypass -out e.key && cat leaf.p
 openssl pkcs8 -topk8 -in sec1.key -passout pass:keypass -v2 des3 -v2prf hmacWithSHA1 -out e.key && cat leaf.pem e.key > pbes2-3des.pem
 openssl pkcs8 -topk8 -in sec1.key -passout pass:keypass -v2 aes-192-cbc -v2prf hmacWithSHA512 -out e.key && cat leaf.pem e.key > pbes2-sha512.pem
 openssl pkcs8 -topk8 -in sec1.key -passout pass:keypass -v1 PBE-SHA1-3DES -out e.key && cat leaf.pem e.key > pbe-3des.pem
-for cipher in PBE-SHA1-RC2-128 PBE-SHA1-RC2-40 PBE-SHA1-2DES; do
+for cipher in PBE-MD5-DES PBE-SHA1-RC2-128 PBE-SHA1-RC2-40 PBE-SHA1-2DES; do
     openssl pkcs8 -topk8 -provider legacy -provider default -in sec1.key -passout pass:keypass -v1 $cipher -out e.key
     cat leaf.pem e.key > "$cipher.pem"
 done

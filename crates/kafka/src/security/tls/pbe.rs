@@ -1,9 +1,10 @@
 //! What a password does to bytes in key stores: decrypts them (PBES2, the schemes of PKCS12), or proves that they are whole.
 //!
-//! RC2 and 3DES are here because key stores of ten years ago are still in the field. Rounds are bounded as in Java, so that a file cannot ask for an hour.
+//! RC2, DES and MD5 are here because key stores of ten years ago are still in the field. Rounds are bounded as in Java, so that a file cannot ask for an hour.
 
 use aes::cipher::block_padding::Pkcs7;
 use aes::cipher::{BlockModeDecrypt, InnerIvInit, KeyInit, KeyIvInit};
+use md5::{Digest as _, Md5};
 use ring::{digest, hmac, pbkdf2};
 use zeroize::Zeroizing;
 
@@ -29,6 +30,8 @@ impl From<Malformed> for PbeError {
     }
 }
 
+/// What OpenSSL before version 1.1 encrypted PKCS8 keys by, unless it was told otherwise.
+const PBE_MD5_DES: &str = "1.2.840.113549.1.5.3";
 const PBES2: &str = "1.2.840.113549.1.5.13";
 const PBKDF2: &str = "1.2.840.113549.1.5.12";
 const PBMAC1: &str = "1.2.840.113549.1.5.14";
@@ -73,8 +76,10 @@ fn rounds(reader: &mut Reader<'_>) -> Result<u32, PbeError> {
 /// Decrypts by the algorithm that `reader` comes to next.
 pub(crate) fn decrypt(reader: &mut Reader<'_>, password: &str, data: &[u8]) -> Result<Zeroizing<Vec<u8>>, PbeError> {
     let (name, parameters) = algorithm(reader)?;
-    if name == PBES2 {
-        return pbes2(parameters, password, data);
+    match name.as_str() {
+        PBES2 => return pbes2(parameters, password, data),
+        PBE_MD5_DES => return pbes1(parameters, password, data),
+        _ => {}
     }
     let (cipher, key_len) = match name.as_str() {
         "1.2.840.113549.1.12.1.3" => (Cipher::TripleDes, 24),
@@ -96,6 +101,20 @@ pub(crate) fn decrypt(reader: &mut Reader<'_>, password: &str, data: &[u8]) -> R
         }
     }
     Err(last)
+}
+
+/// RFC 8018, section 6.1: the first half of a hash of hashes is the key, the second the initialisation vector.
+fn pbes1(mut parameters: Reader<'_>, password: &str, data: &[u8]) -> Result<Zeroizing<Vec<u8>>, PbeError> {
+    let mut parameters = parameters.sequence()?;
+    let salt = parameters.take(der::OCTET_STRING)?.content;
+    let rounds = rounds(&mut parameters)?;
+    let mut derived = Md5::new().chain_update(password).chain_update(salt).finalize();
+    for _ in 1..rounds {
+        derived = Md5::digest(derived);
+    }
+    let derived = Zeroizing::new(derived.to_vec());
+    let (key, iv) = derived.split_at(8);
+    Cipher::Des.decrypt(key, iv, data)
 }
 
 fn pbes2(mut parameters: Reader<'_>, password: &str, data: &[u8]) -> Result<Zeroizing<Vec<u8>>, PbeError> {
@@ -155,6 +174,7 @@ impl<'a> Derivation<'a> {
 #[derive(Clone, Copy)]
 enum Cipher {
     Aes,
+    Des,
     TripleDes,
     Rc2,
 }
@@ -170,6 +190,7 @@ impl Cipher {
             (Self::Aes, 16) => cbc::<cbc::Decryptor<aes::Aes128>>(key, iv, data),
             (Self::Aes, 24) => cbc::<cbc::Decryptor<aes::Aes192>>(key, iv, data),
             (Self::Aes, _) => cbc::<cbc::Decryptor<aes::Aes256>>(key, iv, data),
+            (Self::Des, _) => cbc::<cbc::Decryptor<des::Des>>(key, iv, data),
             (Self::TripleDes, 16) => cbc::<cbc::Decryptor<des::TdesEde2>>(key, iv, data),
             (Self::TripleDes, _) => cbc::<cbc::Decryptor<des::TdesEde3>>(key, iv, data),
             (Self::Rc2, _) => {

@@ -86,11 +86,17 @@ const PEMS: &[(&str, Option<&str>, &str)] = &[
     ("pbes2-3des.pem", Some("keypass"), "trusts 0, keys [1], hidden 0"),
     ("pbes2-sha512.pem", Some("keypass"), "trusts 0, keys [1], hidden 0"),
     ("pbe-3des.pem", Some("keypass"), "trusts 0, keys [1], hidden 0"),
+    ("PBE-MD5-DES.pem", Some("keypass"), "trusts 0, keys [1], hidden 0"),
     ("PBE-SHA1-2DES.pem", Some("keypass"), "trusts 0, keys [1], hidden 0"),
     ("PBE-SHA1-RC2-128.pem", Some("keypass"), "trusts 0, keys [1], hidden 0"),
     ("PBE-SHA1-RC2-40.pem", Some("keypass"), "trusts 0, keys [1], hidden 0"),
     (
         "pbes2-aes.pem",
+        Some("wrong"),
+        "the password of its key `` is wrong; it is in `ssl.key.password`, or that of the store if there is none",
+    ),
+    (
+        "PBE-MD5-DES.pem",
         Some("wrong"),
         "the password of its key `` is wrong; it is in `ssl.key.password`, or that of the store if there is none",
     ),
