@@ -321,7 +321,7 @@ impl Broker {
         self.now = now;
         for group in self.groups.due(now.elapsed) {
             let mut effects = Effects::default();
-            self.groups.expire(&group, now.elapsed, now.unix_ms, &mut effects);
+            self.groups.expire(&group, now.elapsed, now.unix_ms, &self.topics, &mut effects);
             // What cannot be written has been taken back and is tried again.
             let _ = self.apply(effects, replies);
         }

@@ -14,6 +14,37 @@ pub enum Data {
     Dir(PathBuf),
 }
 
+/// Whether a group with members may change its protocol: Kafka's `group.consumer.migration.policy` (KIP-848).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MigrationPolicy {
+    /// Only a group without members may.
+    Disabled,
+    /// From the classic protocol to the consumer protocol, when the first member of that one joins.
+    Upgrade,
+    /// From the consumer protocol to the classic one, when the last member of the former has gone.
+    Downgrade,
+    /// Both ways.
+    Bidirectional,
+}
+
+impl MigrationPolicy {
+    /// All of them, by their Kafka names.
+    pub(crate) const NAMES: [(&str, Self); 4] = [
+        ("bidirectional", Self::Bidirectional),
+        ("upgrade", Self::Upgrade),
+        ("downgrade", Self::Downgrade),
+        ("disabled", Self::Disabled),
+    ];
+
+    pub(crate) fn upgrades(self) -> bool {
+        matches!(self, Self::Upgrade | Self::Bidirectional)
+    }
+
+    pub(crate) fn downgrades(self) -> bool {
+        matches!(self, Self::Downgrade | Self::Bidirectional)
+    }
+}
+
 /// Everything that can be chosen about a broker. `BrokerConfig::default()` is a broker in memory on a free port of the loopback.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BrokerConfig {
@@ -45,6 +76,8 @@ pub struct BrokerConfig {
     pub group_consumer_session_timeout: Duration,
     /// How often such a member is told to beat; `consumer.heartbeat.interval.ms` of a group goes first.
     pub group_consumer_heartbeat_interval: Duration,
+    /// Whether a group with members may change between the classic and the consumer protocol.
+    pub group_consumer_migration_policy: MigrationPolicy,
     /// How long the offsets of a group without members are kept.
     pub offsets_retention: Duration,
     /// Longest transaction that a producer may ask for.
@@ -86,6 +119,7 @@ impl Default for BrokerConfig {
             group_max_size: 10_000,
             group_consumer_session_timeout: Duration::from_secs(45),
             group_consumer_heartbeat_interval: Duration::from_secs(5),
+            group_consumer_migration_policy: MigrationPolicy::Bidirectional,
             offsets_retention: Duration::from_secs(7 * 24 * 60 * 60),
             transaction_max_timeout: Duration::from_secs(15 * 60),
             transactional_id_expiration: Duration::from_secs(7 * 24 * 60 * 60),

@@ -5,7 +5,8 @@
 //! [`Ticket`] with the member and answered later. Members of a stable generation are kept, so that a restart of the broker goes by unnoticed;
 //! a rebalance that was under way is forgotten, and its members are told to join again.
 //! Counterpart of Apache Kafka's `GroupCoordinator`. Read on in `member` (the classic protocol's joining and leaving), `consumer` (the newer
-//! protocol of KIP-848), `offsets`, which groups of both have, and `undo`, which takes changes back that cannot be written. An empty group becomes one of the protocol in which a member joins next.
+//! protocol of KIP-848), `offsets`, which groups of both have, and `undo`, which takes changes back that cannot be written. An empty group becomes
+//! one of the protocol in which a member joins next; one with members is converted, where `group.consumer.migration.policy` allows it.
 
 mod consumer;
 mod member;
@@ -20,7 +21,7 @@ use kafka_protocol::ResponseError;
 use kafka_protocol::messages::ResponseKind;
 
 use crate::broker::{Ticket, code};
-use crate::config::BrokerConfig;
+use crate::config::{BrokerConfig, MigrationPolicy};
 use crate::journal::{CommittedOffset, Entry, MemberEntry};
 use crate::topic_config::Overrides;
 
@@ -42,6 +43,7 @@ pub(crate) struct Limits {
     pub(crate) offsets_retention: Duration,
     pub(crate) consumer_session_timeout: Duration,
     pub(crate) consumer_heartbeat_interval: Duration,
+    pub(crate) migration: MigrationPolicy,
 }
 
 impl From<&BrokerConfig> for Limits {
@@ -54,6 +56,7 @@ impl From<&BrokerConfig> for Limits {
             offsets_retention: config.offsets_retention,
             consumer_session_timeout: config.group_consumer_session_timeout,
             consumer_heartbeat_interval: config.group_consumer_heartbeat_interval,
+            migration: config.group_consumer_migration_policy,
         }
     }
 }
@@ -185,16 +188,6 @@ impl Group {
         self.consumer.as_ref().map_or_else(|| self.state.name(), ConsumerGroup::state_name)
     }
 
-    /// Whether nothing would be lost without the group.
-    fn is_nothing(&self) -> bool {
-        self.is_empty()
-            && self.consumer.is_none()
-            && self.generation == 0
-            && self.pending.is_empty()
-            && self.offsets.is_empty()
-            && self.pending_offsets.is_empty()
-    }
-
     fn deadline(&self) -> Option<Duration> {
         if self.retry_at.is_some() {
             return self.retry_at;
@@ -207,9 +200,11 @@ impl Group {
 
     /// The members of a stable generation, for the journal.
     fn members_entry(&self, group: &str) -> Option<Entry> {
-        if self.state != State::Stable {
-            return None;
-        }
+        (self.state == State::Stable).then(|| self.members_led_by(group, self.leader.clone().unwrap_or_default()))
+    }
+
+    /// The members, for the journal. Without a leader, all have to join again before anybody reads.
+    fn members_led_by(&self, group: &str, leader: String) -> Entry {
         let mut members: Vec<(&String, &Member)> = self.members.iter().collect();
         members.sort_by_key(|(_, member)| member.order);
         let members = members
@@ -225,12 +220,8 @@ impl Group {
                 assignment: member.assignment.clone(),
             })
             .collect();
-        Some(Entry::Members {
-            group: group.to_owned(),
-            protocol: self.protocol.clone().unwrap_or_default(),
-            leader: self.leader.clone().unwrap_or_default(),
-            members,
-        })
+        let protocol = self.protocol.clone().unwrap_or_default();
+        Entry::Members { group: group.to_owned(), protocol, leader, members }
     }
 
     fn forget_members(&mut self) {
@@ -247,9 +238,9 @@ impl Group {
         if members.is_empty() {
             return;
         }
-        self.state = State::Stable;
+        self.state = if leader.is_empty() { State::PreparingRebalance } else { State::Stable };
         self.protocol = Some(protocol);
-        self.leader = Some(leader);
+        self.leader = Some(leader).filter(|leader| !leader.is_empty());
         let millis = |value: i64| Duration::from_millis(u64::try_from(value).unwrap_or(0));
         for entry in members {
             if let Some(instance) = &entry.instance_id {
@@ -424,8 +415,13 @@ impl Groups {
 
     /// After the journal was played: members that are remembered have all of their time to be heard of again.
     pub(crate) fn resume(&mut self, now: Duration) {
-        for member in self.groups.values_mut().flat_map(|group| group.members.values_mut()) {
-            member.expires = now + member.session_timeout;
+        for group in self.groups.values_mut() {
+            for member in group.members.values_mut() {
+                member.expires = now + member.session_timeout;
+            }
+            if group.state == State::PreparingRebalance {
+                group.rebalance_ends = Some(now + group.longest_rebalance_timeout());
+            }
         }
         let timeouts: Vec<(String, Duration)> =
             self.groups.keys().map(|name| (name.clone(), self.consumer_session_timeout(name))).collect();
@@ -449,9 +445,16 @@ impl Groups {
     }
 
     /// Does what time asks for: members and ids lapse, rebalances end.
-    pub(crate) fn expire(&mut self, name: &str, now: Duration, now_ms: i64, effects: &mut Effects) {
+    pub(crate) fn expire(
+        &mut self,
+        name: &str,
+        now: Duration,
+        now_ms: i64,
+        topics: &dyn TopicDirectory,
+        effects: &mut Effects,
+    ) {
         self.expire_group(name, now, now_ms, effects);
-        self.expire_consumers(name, now, now_ms, effects);
+        self.expire_consumers(name, (now, now_ms), topics, effects);
         self.reschedule();
     }
 }

@@ -86,6 +86,14 @@ pub(crate) struct ConsumerMemberEntry {
     pub(crate) assigned: HeldPartitions,
     pub(crate) revoking: HeldPartitions,
     pub(crate) target: PartitionSets,
+    pub(crate) classic: Option<ClassicMemberEntry>,
+}
+
+/// What a member of a consumer group has that speaks the classic protocol: its session timeout, and what it says in each of its protocols.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ClassicMemberEntry {
+    pub(crate) session_timeout_ms: i64,
+    pub(crate) protocols: Vec<(String, Bytes)>,
 }
 
 /// Partitions by the ids of their topics, each with the epoch since which a member has it.
@@ -145,7 +153,7 @@ pub(crate) enum Entry {
     GroupRemoved {
         group: String,
     },
-    /// Members of the generation that the last `Group` entry began, in their order.
+    /// Members of the generation that the last `Group` entry began, in their order; without a leader they have to join again.
     Members {
         group: String,
         protocol: String,
@@ -303,7 +311,7 @@ impl Entry {
                 out.i64(*changed_ms);
             }
             Self::ConsumerMember { group, member } => {
-                out.u8(18);
+                out.u8(if member.classic.is_some() { 23 } else { 18 });
                 out.text(group);
                 member.write(out);
             }
@@ -383,7 +391,12 @@ impl Entry {
                 target_epoch: from.i32()?,
                 changed_ms: from.i64()?,
             },
-            18 => Self::ConsumerMember { group: from.text()?, member: Box::new(ConsumerMemberEntry::read(from)?) },
+            18 => {
+                Self::ConsumerMember { group: from.text()?, member: Box::new(ConsumerMemberEntry::read(from, false)?) }
+            }
+            23 => {
+                Self::ConsumerMember { group: from.text()?, member: Box::new(ConsumerMemberEntry::read(from, true)?) }
+            }
             19 => Self::ConsumerMemberRemoved { group: from.text()?, member: from.text()? },
             20 => Self::GroupConfigs { group: from.text()?, configs: read_configs(from)? },
             22 => Self::ScramUser {
@@ -428,9 +441,13 @@ impl ConsumerMemberEntry {
             out.count(list.len());
             list.iter().for_each(|partition| out.i32(*partition));
         }
+        if let Some(classic) = &self.classic {
+            out.i64(classic.session_timeout_ms);
+            write_protocols(&classic.protocols, out);
+        }
     }
 
-    fn read(from: &mut Reader<'_>) -> Result<Self, Malformed> {
+    fn read(from: &mut Reader<'_>, classic: bool) -> Result<Self, Malformed> {
         let held = |from: &mut Reader<'_>| -> Result<HeldPartitions, Malformed> {
             (0..from.count()?)
                 .map(|_| {
@@ -465,6 +482,11 @@ impl ConsumerMemberEntry {
             assigned: held(from)?,
             revoking: held(from)?,
             target: partitions(from)?,
+            classic: if classic {
+                Some(ClassicMemberEntry { session_timeout_ms: from.i64()?, protocols: read_protocols(from)? })
+            } else {
+                None
+            },
         })
     }
 }
@@ -477,11 +499,7 @@ impl MemberEntry {
         out.text(&self.client_host);
         out.i64(self.session_timeout_ms);
         out.i64(self.rebalance_timeout_ms);
-        out.count(self.protocols.len());
-        for (name, metadata) in &self.protocols {
-            out.text(name);
-            out.bytes(metadata);
-        }
+        write_protocols(&self.protocols, out);
         out.bytes(&self.assignment);
     }
 
@@ -493,10 +511,22 @@ impl MemberEntry {
             client_host: from.text()?,
             session_timeout_ms: from.i64()?,
             rebalance_timeout_ms: from.i64()?,
-            protocols: (0..from.count()?).map(|_| Ok((from.text()?, from.bytes()?))).collect::<Result<_, _>>()?,
+            protocols: read_protocols(from)?,
             assignment: from.bytes()?,
         })
     }
+}
+
+fn write_protocols(protocols: &[(String, Bytes)], out: &mut Writer) {
+    out.count(protocols.len());
+    for (name, metadata) in protocols {
+        out.text(name);
+        out.bytes(metadata);
+    }
+}
+
+fn read_protocols(from: &mut Reader<'_>) -> Result<Vec<(String, Bytes)>, Malformed> {
+    (0..from.count()?).map(|_| Ok((from.text()?, from.bytes()?))).collect()
 }
 
 impl TransactionEntry {
@@ -700,6 +730,28 @@ mod tests {
     use super::*;
     use crate::store::MemoryStore;
 
+    fn consumer_member(classic: Option<ClassicMemberEntry>) -> ConsumerMemberEntry {
+        let id = Uuid::from_u128(7);
+        ConsumerMemberEntry {
+            id: "m-2".into(),
+            instance_id: None,
+            rack_id: Some("r".into()),
+            client_id: "c".into(),
+            client_host: "/h".into(),
+            rebalance_timeout_ms: 5,
+            server_assignor: Some("range".into()),
+            topics: BTreeSet::from(["t".to_owned()]),
+            regex: "t.*".into(),
+            epoch: 2,
+            previous_epoch: 1,
+            state: 1,
+            assigned: HeldPartitions::from([(id, BTreeMap::from([(0, 1), (2, 2)]))]),
+            revoking: HeldPartitions::from([(id, BTreeMap::from([(1, 1)]))]),
+            target: PartitionSets::from([(id, BTreeSet::from([1]))]),
+            classic,
+        }
+    }
+
     fn entries() -> Vec<Entry> {
         let id = Uuid::from_u128(7);
         let offset = CommittedOffset {
@@ -736,25 +788,13 @@ mod tests {
                 }],
             },
             Entry::ConsumerGroup { group: "c".into(), epoch: 3, target_epoch: 2, changed_ms: 1 },
+            Entry::ConsumerMember { group: "c".into(), member: Box::new(consumer_member(None)) },
             Entry::ConsumerMember {
                 group: "c".into(),
-                member: Box::new(ConsumerMemberEntry {
-                    id: "m-2".into(),
-                    instance_id: None,
-                    rack_id: Some("r".into()),
-                    client_id: "c".into(),
-                    client_host: "/h".into(),
-                    rebalance_timeout_ms: 5,
-                    server_assignor: Some("range".into()),
-                    topics: BTreeSet::from(["t".to_owned()]),
-                    regex: "t.*".into(),
-                    epoch: 2,
-                    previous_epoch: 1,
-                    state: 1,
-                    assigned: HeldPartitions::from([(id, BTreeMap::from([(0, 1), (2, 2)]))]),
-                    revoking: HeldPartitions::from([(id, BTreeMap::from([(1, 1)]))]),
-                    target: PartitionSets::from([(id, BTreeSet::from([1]))]),
-                }),
+                member: Box::new(consumer_member(Some(ClassicMemberEntry {
+                    session_timeout_ms: 45_000,
+                    protocols: vec![("range".into(), Bytes::from_static(b"said"))],
+                }))),
             },
             Entry::ConsumerMemberRemoved { group: "c".into(), member: "m-2".into() },
             Entry::ScramUser {

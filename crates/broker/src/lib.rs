@@ -70,7 +70,7 @@ mod store;
 mod topic_config;
 
 pub use broker::{Broker, ConnectionId, IdSource, Now, OpenError, Reply, Request};
-pub use config::{BrokerConfig, Data};
+pub use config::{BrokerConfig, Data, MigrationPolicy};
 pub use sasl::SaslConfig;
 pub use server::{Listener, RunningBroker, StartError};
 #[cfg(feature = "planted")]

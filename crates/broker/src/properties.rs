@@ -11,7 +11,7 @@ use std::time::Duration;
 use kurier_kafka::security::Protocol;
 use kurier_kafka::security::tls::ServerTls;
 
-use crate::config::{BrokerConfig, Data};
+use crate::config::{BrokerConfig, Data, MigrationPolicy};
 use crate::sasl::SaslConfig;
 use crate::server::Listener;
 
@@ -124,6 +124,17 @@ impl Reading<'_> {
         self.millis("group.max.session.timeout.ms", &mut config.group_max_session_timeout);
         self.millis("group.consumer.session.timeout.ms", &mut config.group_consumer_session_timeout);
         self.millis("group.consumer.heartbeat.interval.ms", &mut config.group_consumer_heartbeat_interval);
+        if let Some(text) = self.text("group.consumer.migration.policy") {
+            let named = MigrationPolicy::NAMES.iter().find(|(name, _)| name.eq_ignore_ascii_case(&text));
+            match named {
+                Some((_, policy)) => config.group_consumer_migration_policy = *policy,
+                None => {
+                    let names = MigrationPolicy::NAMES.map(|(name, _)| name).join(", ");
+                    let reason = format!("String must be one of (case insensitive): {names}");
+                    self.refuse("group.consumer.migration.policy", &text, &reason);
+                }
+            }
+        }
         self.millis("transaction.max.timeout.ms", &mut config.transaction_max_timeout);
         self.millis("transactional.id.expiration.ms", &mut config.transactional_id_expiration);
         self.millis("producer.id.expiration.ms", &mut config.producer_id_expiration);
@@ -298,6 +309,7 @@ mod tests {
              auto.create.topics.enable=false
              offsets.retention.minutes=60
              transactional.id.expiration.ms=5000
+             group.consumer.migration.policy=Upgrade
              log.retention.hours=2
              log.retention.bytes=1000
              log.cleanup.policy=compact",
@@ -310,6 +322,7 @@ mod tests {
         assert_eq!(config.data, Data::Dir("/var/kafka".into()));
         assert_eq!(config.offsets_retention, Duration::from_secs(3_600));
         assert_eq!(config.transactional_id_expiration, Duration::from_secs(5));
+        assert_eq!(config.group_consumer_migration_policy, MigrationPolicy::Upgrade);
         let defaults: Vec<String> = config.topic_defaults.iter().map(|(key, value)| format!("{key}={value}")).collect();
         assert_eq!(defaults, ["cleanup.policy=compact", "retention.bytes=1000", "retention.ms=7200000"]);
         assert_eq!(unused, ["controller.quorum.voters", "process.roles"]);
@@ -322,6 +335,7 @@ mod tests {
              advertised.listeners=OTHER://a:1
              authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
              num.partitions=many
+             group.consumer.migration.policy=sideways
              ssl.client.auth=perhaps",
         )
         .unwrap_err();
@@ -329,6 +343,8 @@ mod tests {
             problems,
             [
                 "Invalid value many for configuration num.partitions: not a value of its type",
+                "Invalid value sideways for configuration group.consumer.migration.policy: String must be one of (case insensitive): bidirectional, upgrade, \
+                 downgrade, disabled",
                 "Invalid value nonsense for configuration listeners: expected NAME://host:port",
                 "listener SSL: Invalid value perhaps for configuration ssl.client.auth: String must be one of: required, requested, none",
                 "Error creating broker listeners from 'SSL://:9092,INSIDE://:9093,SASL_PLAINTEXT://:9094,nonsense': No security protocol defined for \

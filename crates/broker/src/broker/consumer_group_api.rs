@@ -15,12 +15,18 @@ use crate::groups::{Beat, ConsumerMember, Effects, Group, TopicDirectory};
 
 /// "Not asked for", where authorized operations would be told: there is no authorization to tell about.
 const NO_OPERATIONS: i32 = i32::MIN;
-/// The type of a member that speaks the consumer protocol.
+/// The type of a member that speaks the classic protocol, of one that speaks the consumer protocol, and of one of which it is not told.
+const CLASSIC_MEMBER: i8 = 0;
 const CONSUMER_MEMBER: i8 = 1;
+const UNTOLD_MEMBER: i8 = -1;
 
 impl TopicDirectory for Topics {
     fn find(&self, name: &str) -> Option<(Uuid, i32)> {
         self.get(name).map(|topic| (topic.id, topic.partition_count()))
+    }
+
+    fn name(&self, id: Uuid) -> Option<&str> {
+        self.name_of(id)
     }
 
     fn each_name(&self, visit: &mut dyn FnMut(&str)) {
@@ -105,8 +111,9 @@ impl Broker {
             .with_client_host(member.client_host.clone().into())
             .with_subscribed_topic_names(names.collect())
             .with_subscribed_topic_regex(Some(member.regex.clone().into()))
+            .with_member_type(if member.is_classic() { CLASSIC_MEMBER } else { CONSUMER_MEMBER })
             .with_assignment(
-                self.named(member.assigned.iter().map(|(topic, list)| (topic, list.keys().copied().collect()))),
+                self.named(member.has().iter().map(|(topic, list)| (topic, list.iter().copied().collect()))),
             )
             .with_target_assignment(
                 self.named(member.target.iter().map(|(topic, list)| (topic, list.iter().copied().collect()))),
@@ -129,9 +136,9 @@ pub(super) fn with_member_types(
     version: i16,
     mut response: ConsumerGroupDescribeResponse,
 ) -> ConsumerGroupDescribeResponse {
-    if version >= 1 {
+    if version < 1 {
         for member in response.groups.iter_mut().flat_map(|group| &mut group.members) {
-            member.member_type = CONSUMER_MEMBER;
+            member.member_type = UNTOLD_MEMBER;
         }
     }
     response

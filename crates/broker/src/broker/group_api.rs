@@ -15,9 +15,9 @@ use kafka_protocol::messages::offset_fetch_response::{
 };
 use kafka_protocol::messages::{
     DeleteGroupsRequest, DeleteGroupsResponse, DescribeGroupsRequest, DescribeGroupsResponse, GroupId,
-    HeartbeatRequest, HeartbeatResponse, JoinGroupRequest, LeaveGroupRequest, ListGroupsRequest, ListGroupsResponse,
-    OffsetCommitRequest, OffsetCommitResponse, OffsetDeleteRequest, OffsetDeleteResponse, OffsetFetchRequest,
-    OffsetFetchResponse, ResponseKind, SyncGroupRequest, TopicName,
+    HeartbeatRequest, HeartbeatResponse, JoinGroupRequest, LeaveGroupRequest, LeaveGroupResponse, ListGroupsRequest,
+    ListGroupsResponse, OffsetCommitRequest, OffsetCommitResponse, OffsetDeleteRequest, OffsetDeleteResponse,
+    OffsetFetchRequest, OffsetFetchResponse, ResponseKind, SyncGroupRequest, TopicName,
 };
 use kafka_protocol::protocol::StrBytes;
 use kurier_kafka::wire::decode_consumer_subscription;
@@ -68,7 +68,7 @@ impl Broker {
         let fresh_id = self.fresh_uuid().as_u128();
         let info = JoinerInfo { ticket, version, client_id, client_host, fresh_id };
         let mut effects = Effects::default();
-        self.groups.join(self.now.elapsed, self.now.unix_ms, info, request, &mut effects);
+        self.groups.join(self.now.elapsed, self.now.unix_ms, info, request, &self.topics, &mut effects);
         // An error is among the answers.
         let _ = self.apply(effects, replies);
         Outcome::Wait
@@ -81,7 +81,7 @@ impl Broker {
         replies: &mut Vec<Reply>,
     ) -> Outcome {
         let mut effects = Effects::default();
-        self.groups.sync(self.now.elapsed, ticket, request, &mut effects);
+        self.groups.sync(self.now.elapsed, ticket, request, &self.topics, &mut effects);
         // An error is among the answers.
         let _ = self.apply(effects, replies);
         Outcome::Wait
@@ -99,9 +99,16 @@ impl Broker {
         replies: &mut Vec<Reply>,
     ) -> Outcome {
         let mut effects = Effects::default();
-        let response = self.groups.leave(self.now.elapsed, self.now.unix_ms, version, request, &mut effects);
-        // The member is gone in any case; a generation that could not be ended is ended later.
-        let _ = self.apply(effects, replies);
+        let group = self.groups.get(&request.group_id);
+        let is_consumer = group.is_some_and(|group| group.consumer.is_some());
+        let (now, now_ms) = (self.now.elapsed, self.now.unix_ms);
+        let mut response = self.groups.leave(now, now_ms, version, request, &self.topics, &mut effects);
+        // From a classic group the member is gone in any case; a generation that could not be ended is ended later.
+        if let Err(error) = self.apply(effects, replies)
+            && is_consumer
+        {
+            response = LeaveGroupResponse::default().with_error_code(code(error));
+        }
         Outcome::Answer(ResponseKind::LeaveGroup(response))
     }
 

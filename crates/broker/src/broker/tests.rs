@@ -4,6 +4,7 @@ mod consumer_groups;
 mod crash;
 mod damage;
 mod groups;
+mod migration;
 mod model;
 mod records;
 mod transactions;

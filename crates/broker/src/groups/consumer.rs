@@ -3,10 +3,14 @@
 //! A group has an epoch that grows with every change of members or subscriptions; of each epoch there is a target, what everybody is to read;
 //! each member goes towards it at its own pace (`reconcile`). Pure, like the rest of [`super`]; every change of a member or group is a journal
 //! entry, so that after a restart members go on with the epochs they have. Targets are computed at once, and regular expressions are
-//! resolved at once; Apache Kafka may answer first and do that a little later. Read on in `heartbeat`, `assign` and `reconcile`.
+//! resolved at once; Apache Kafka may answer first and do that a little later. Members that
+//! still speak the classic protocol may be in the group too, and are assigned like the others. Read on in `heartbeat`, `assign` and `reconcile`, and for
+//! groups on their way from one protocol to the other in `classic` and `convert`.
 //! Counterpart of Apache Kafka's `ConsumerGroup`.
 
 mod assign;
+mod classic;
+mod convert;
 mod heartbeat;
 mod reconcile;
 
@@ -14,12 +18,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use assign::ASSIGNORS;
+use bytes::Bytes;
 use kafka_protocol::ResponseError;
 use uuid::Uuid;
 
 use super::Groups;
-use crate::journal::{ConsumerMemberEntry, Entry};
+use crate::journal::{ClassicMemberEntry, ConsumerMemberEntry, Entry};
 
+pub(super) use classic::Timeouts;
 pub(crate) use heartbeat::Beat;
 
 /// Partitions by the ids of their topics.
@@ -37,6 +43,9 @@ pub(crate) trait TopicDirectory {
     /// Id and number of partitions.
     fn find(&self, name: &str) -> Option<(Uuid, i32)>;
 
+    /// The name of the topic of that id.
+    fn name(&self, id: Uuid) -> Option<&str>;
+
     /// Calls `visit` with the name of every topic.
     fn each_name(&self, visit: &mut dyn FnMut(&str));
 
@@ -53,6 +62,18 @@ pub(crate) enum MemberState {
     Unrevoked = 1,
     /// It waits for partitions that others have not yet given up.
     Unreleased = 2,
+}
+
+/// What a member has besides that speaks the classic protocol: it joins, syncs and beats as in a classic group.
+#[derive(Debug, Clone, PartialEq)]
+struct ClassicSide {
+    session_timeout: Duration,
+    /// Protocols that it speaks, best first, each with its subscription.
+    protocols: Vec<(String, Bytes)>,
+    /// When it must have joined again, once it was told to.
+    join_ends: Option<Duration>,
+    /// When it must have asked for its assignment, once it has joined.
+    sync_ends: Option<Duration>,
 }
 
 /// A member.
@@ -81,6 +102,8 @@ pub(crate) struct ConsumerMember {
     expires: Duration,
     /// When it must have given up what it is to give up.
     revocation_ends: Option<Duration>,
+    /// There if it speaks the classic protocol.
+    classic: Option<ClassicSide>,
 }
 
 impl ConsumerMember {
@@ -102,7 +125,33 @@ impl ConsumerMember {
             target: Partitions::new(),
             expires: Duration::ZERO,
             revocation_ends: None,
+            classic: None,
         }
+    }
+
+    /// What others cannot have: what it may read, and what it has yet to give up.
+    pub(crate) fn has(&self) -> Partitions {
+        let mut partitions = Partitions::new();
+        for (topic, list) in self.assigned.iter().chain(&self.revoking) {
+            partitions.entry(*topic).or_default().extend(list.keys());
+        }
+        partitions
+    }
+
+    /// Whether it speaks the classic protocol.
+    pub(crate) fn is_classic(&self) -> bool {
+        self.classic.is_some()
+    }
+
+    /// The error for an epoch that the member does not have, which to the classic protocol is a generation.
+    fn wrong_epoch(&self) -> ResponseError {
+        if self.is_classic() { ResponseError::IllegalGeneration } else { ResponseError::StaleMemberEpoch }
+    }
+
+    /// When something about it is overdue: silence, partitions to give up, a join or a sync.
+    fn deadlines(&self) -> impl Iterator<Item = Duration> {
+        let classic = self.classic.iter().flat_map(|classic| [classic.join_ends, classic.sync_ends]);
+        [Some(self.expires), self.revocation_ends].into_iter().chain(classic).flatten()
     }
 
     fn move_to(&mut self, epoch: i32) {
@@ -116,7 +165,11 @@ impl ConsumerMember {
 
     /// Whether everything that the journal keeps of two members is the same.
     fn is_same(&self, other: &Self) -> bool {
-        let timeless = |member: &Self| Self { expires: Duration::ZERO, revocation_ends: None, ..member.clone() };
+        let timeless = |member: &Self| {
+            let classic = member.classic.clone();
+            let classic = classic.map(|classic| ClassicSide { join_ends: None, sync_ends: None, ..classic });
+            Self { expires: Duration::ZERO, revocation_ends: None, classic, ..member.clone() }
+        };
         timeless(self) == timeless(other)
     }
 
@@ -139,6 +192,10 @@ impl ConsumerMember {
                 assigned: self.assigned.clone(),
                 revoking: self.revoking.clone(),
                 target: self.target.clone(),
+                classic: self.classic.as_ref().map(|classic| ClassicMemberEntry {
+                    session_timeout_ms: i64::try_from(classic.session_timeout.as_millis()).unwrap_or(i64::MAX),
+                    protocols: classic.protocols.clone(),
+                }),
             }),
         }
     }
@@ -165,6 +222,12 @@ impl ConsumerMember {
             target: entry.target,
             expires: Duration::ZERO,
             revocation_ends: None,
+            classic: entry.classic.map(|classic| ClassicSide {
+                session_timeout: Duration::from_millis(u64::try_from(classic.session_timeout_ms).unwrap_or(0)),
+                protocols: classic.protocols,
+                join_ends: None,
+                sync_ends: None,
+            }),
         }
     }
 }
@@ -221,7 +284,7 @@ impl ConsumerGroup {
     /// The member of that id, if it knows its epoch.
     pub(crate) fn check_epoch(&self, member_id: &str, epoch: i32) -> Result<(), ResponseError> {
         let member = self.members.get(member_id).ok_or(ResponseError::UnknownMemberId)?;
-        if member.epoch == epoch { Ok(()) } else { Err(ResponseError::StaleMemberEpoch) }
+        if member.epoch == epoch { Ok(()) } else { Err(member.wrong_epoch()) }
     }
 
     /// Whether a member may commit for a partition: in its epoch, or in one before if it has had the partition since then.
@@ -239,7 +302,7 @@ impl ConsumerGroup {
         let since = [&member.assigned, &member.revoking].into_iter().find_map(|held| held.get(&topic)?.get(&partition));
         match since {
             Some(since) if epoch < member.epoch && epoch >= *since => Ok(()),
-            _ => Err(ResponseError::StaleMemberEpoch),
+            _ => Err(member.wrong_epoch()),
         }
     }
 
@@ -250,18 +313,20 @@ impl ConsumerGroup {
     }
 
     pub(super) fn deadline(&self) -> Option<Duration> {
-        self.members.values().flat_map(|member| [Some(member.expires), member.revocation_ends]).flatten().min()
+        self.members.values().flat_map(ConsumerMember::deadlines).min()
     }
 
     /// After the journal was played: members have all of their time to be heard of again.
     pub(super) fn resume(&mut self, now: Duration, session_timeout: Duration) {
         for member in self.members.values_mut() {
+            let session_timeout = member.classic.as_ref().map_or(session_timeout, |classic| classic.session_timeout);
             member.expires = now + session_timeout;
             // Every partition that is read is somebody's target: so this is what was read when they were computed.
             for (topic, partitions) in &member.target {
                 *self.topics.entry(*topic).or_default() += i32::try_from(partitions.len()).unwrap_or(i32::MAX);
             }
-            member.revocation_ends = (member.state == MemberState::Unrevoked).then_some(now + member.rebalance_timeout);
+            let revokes = member.state == MemberState::Unrevoked && !member.is_classic();
+            member.revocation_ends = revokes.then_some(now + member.rebalance_timeout);
         }
     }
 

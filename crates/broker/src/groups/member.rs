@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::join_group_response::JoinGroupResponseMember;
+use kafka_protocol::messages::leave_group_request::MemberIdentity;
 use kafka_protocol::messages::leave_group_response::MemberResponse;
 use kafka_protocol::messages::{
     HeartbeatRequest, JoinGroupRequest, JoinGroupResponse, LeaveGroupRequest, LeaveGroupResponse, ResponseKind,
@@ -12,11 +13,12 @@ use kafka_protocol::messages::{
 };
 use kafka_protocol::protocol::StrBytes;
 
+use super::consumer::{Timeouts, TopicDirectory};
 use super::{Effects, Group, Groups, Member, NEW_MEMBER_TIMEOUT, State, result_code};
 use crate::broker::{Ticket, code};
 
 /// First version of JoinGroup in which a new member is first told its id and has to come back with it.
-const KNOWN_MEMBER_VERSION: i16 = 4;
+pub(super) const KNOWN_MEMBER_VERSION: i16 = 4;
 /// First version of JoinGroup in which a leader can be told to leave the assignment as it is.
 const SKIP_ASSIGNMENT_VERSION: i16 = 9;
 
@@ -38,11 +40,16 @@ impl Groups {
         now_ms: i64,
         info: JoinerInfo,
         request: JoinGroupRequest,
+        topics: &dyn TopicDirectory,
         effects: &mut Effects,
     ) {
         let ticket = info.ticket;
         let member_id = request.member_id.to_string();
-        if let Err(error) = self.try_join(now, now_ms, info, request, effects) {
+        let name = request.group_id.to_string();
+        if let Err(error) = self.try_join(now, now_ms, info, request, topics, effects) {
+            // As Apache Kafka has it: a consumer group does not say whom it refuses.
+            let of_consumers = |group: &Group| group.consumer.as_ref().is_some_and(|group| !group.members.is_empty());
+            let member_id = if self.groups.get(&name).is_some_and(of_consumers) { String::new() } else { member_id };
             let response = JoinGroupResponse::default()
                 .with_error_code(code(error))
                 .with_generation_id(-1)
@@ -59,6 +66,7 @@ impl Groups {
         now_ms: i64,
         info: JoinerInfo,
         request: JoinGroupRequest,
+        topics: &dyn TopicDirectory,
         effects: &mut Effects,
     ) -> Result<(), ResponseError> {
         let name = request.group_id.to_string();
@@ -78,7 +86,8 @@ impl Groups {
         let group = self.groups.entry(name.clone()).or_insert_with(|| Group::new(now_ms));
         if let Some(consumer) = &group.consumer {
             if !consumer.members.is_empty() {
-                return Err(ResponseError::InconsistentGroupProtocol);
+                let timeouts = Timeouts { session: session_timeout, rebalance: rebalance_timeout };
+                return self.join_consumers((now, now_ms), &info, request, &timeouts, topics, effects);
             }
             // An empty group takes the protocol of whoever joins; it counts from the beginning again.
             group.consumer = None;
@@ -145,8 +154,20 @@ impl Groups {
     }
 
     /// A member asks for its assignment; the leader brings everybody's.
-    pub(crate) fn sync(&mut self, now: Duration, ticket: Ticket, request: SyncGroupRequest, effects: &mut Effects) {
-        let result = self.try_sync(now, ticket, request, effects);
+    pub(crate) fn sync(
+        &mut self,
+        now: Duration,
+        ticket: Ticket,
+        request: SyncGroupRequest,
+        topics: &dyn TopicDirectory,
+        effects: &mut Effects,
+    ) {
+        let group = self.groups.get(request.group_id.as_str());
+        let result = if group.is_some_and(|group| group.consumer.is_some()) {
+            self.sync_consumers(now, ticket, request, topics, effects)
+        } else {
+            self.try_sync(now, ticket, request, effects)
+        };
         if let Err(error) = result {
             let response = SyncGroupResponse::default().with_error_code(code(error));
             effects.answers.push((ticket, ResponseKind::SyncGroup(response)));
@@ -209,6 +230,9 @@ impl Groups {
     pub(crate) fn heartbeat(&mut self, now: Duration, request: &HeartbeatRequest) -> Result<(), ResponseError> {
         let member_id = request.member_id.as_str();
         let group = self.groups.get_mut(request.group_id.as_str()).ok_or(ResponseError::UnknownMemberId)?;
+        if group.consumer.is_some() {
+            return self.heartbeat_consumers(now, request);
+        }
         group.check_member(member_id, request.group_instance_id.as_deref(), request.generation_id)?;
         // No deadline moves forward by this, so the earliest one may stay as it is.
         group.touch(member_id, now);
@@ -226,9 +250,30 @@ impl Groups {
         now_ms: i64,
         version: i16,
         request: LeaveGroupRequest,
+        topics: &dyn TopicDirectory,
         effects: &mut Effects,
     ) -> LeaveGroupResponse {
         let name = request.group_id.to_string();
+        if self.groups.get(&name).is_some_and(|group| group.consumer.is_some()) {
+            let leaving = if version <= 2 {
+                vec![MemberIdentity::default().with_member_id(request.member_id)]
+            } else {
+                request.members
+            };
+            let results = self.leave_consumers((now, now_ms), &name, &leaving, topics, effects);
+            self.reschedule();
+            if version <= 2 {
+                let result = results.into_iter().next().unwrap_or(Ok(()));
+                return LeaveGroupResponse::default().with_error_code(result_code(result));
+            }
+            let members = leaving.into_iter().zip(results).map(|(member, result)| {
+                MemberResponse::default()
+                    .with_member_id(member.member_id)
+                    .with_group_instance_id(member.group_instance_id)
+                    .with_error_code(result_code(result))
+            });
+            return LeaveGroupResponse::default().with_members(members.collect());
+        }
         let limits = self.limits.clone();
         let group = self.groups.get_mut(&name);
         let response = if version <= 2 {
@@ -506,7 +551,7 @@ impl Group {
     }
 
     /// Starts a rebalance, or goes on with the one that runs.
-    fn rebalance(&mut self, context: &mut Context<'_>) {
+    pub(super) fn rebalance(&mut self, context: &mut Context<'_>) {
         let longest = self.longest_rebalance_timeout();
         match self.state {
             State::PreparingRebalance => {
@@ -717,12 +762,12 @@ impl Group {
         members.into_iter()
     }
 
-    fn longest_rebalance_timeout(&self) -> Duration {
+    pub(super) fn longest_rebalance_timeout(&self) -> Duration {
         self.members.values().map(|member| member.rebalance_timeout).max().unwrap_or_default()
     }
 
     /// The protocol that all members speak and most of them like best.
-    fn select_protocol(&self) -> Option<String> {
+    pub(super) fn select_protocol(&self) -> Option<String> {
         let common =
             |name: &String| self.members.values().all(|member| member.protocols.iter().any(|(known, _)| known == name));
         let mut votes: Vec<(&String, usize)> = Vec::new();
@@ -787,7 +832,7 @@ pub(super) fn join_error(error: ResponseError, member_id: &str) -> ResponseKind 
     )
 }
 
-fn sync_error(error: ResponseError) -> ResponseKind {
+pub(super) fn sync_error(error: ResponseError) -> ResponseKind {
     ResponseKind::SyncGroup(SyncGroupResponse::default().with_error_code(code(error)))
 }
 

@@ -23,6 +23,12 @@ pub(crate) struct Committer<'a> {
     pub(crate) generation: i32,
 }
 
+impl Committer<'_> {
+    fn is_anonymous(&self) -> bool {
+        self.generation < 0 && self.member_id.is_empty() && self.instance_id.is_none()
+    }
+}
+
 impl Groups {
     /// Whether these offsets may be committed.
     pub(crate) fn check_commit(
@@ -36,21 +42,19 @@ impl Groups {
             // Without a generation, whoever commits keeps no group but the offsets.
             return if committer.generation < 0 { Ok(()) } else { Err(ResponseError::IllegalGeneration) };
         };
+        let anonymous = committer.is_anonymous();
         if let Some(consumer) = &group.consumer {
-            if committer.generation < 0 && consumer.members.is_empty() {
+            if (committer.generation < 0 && consumer.members.is_empty()) || (in_transaction && anonymous) {
                 return Ok(());
             }
-            if !consumer.members.contains_key(committer.member_id) {
-                return Err(ResponseError::UnknownMemberId);
-            }
+            let member = consumer.members.get(committer.member_id).ok_or(ResponseError::UnknownMemberId)?;
             // Before, a client would not know what to make of a stale epoch, which `check_commit_for` finds.
-            return if in_transaction || version >= MEMBER_EPOCH_VERSION {
+            return if in_transaction || version >= MEMBER_EPOCH_VERSION || member.is_classic() {
                 Ok(())
             } else {
                 Err(ResponseError::UnsupportedVersion)
             };
         }
-        let anonymous = committer.generation < 0 && committer.member_id.is_empty() && committer.instance_id.is_none();
         if anonymous {
             return if in_transaction || group.state == State::Empty {
                 Ok(())
@@ -77,7 +81,7 @@ impl Groups {
         partition: i32,
     ) -> Result<(), ResponseError> {
         match self.groups.get(committer.group).and_then(|group| group.consumer.as_ref()) {
-            Some(consumer) if !consumer.members.is_empty() => {
+            Some(consumer) if !consumer.members.is_empty() && !committer.is_anonymous() => {
                 consumer.check_commit(committer.member_id, committer.generation, topic, partition)
             }
             _ => Ok(()),

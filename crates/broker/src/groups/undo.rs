@@ -100,14 +100,29 @@ impl Groups {
                     let mut context = Context { name: &name, now, now_ms, limits: &limits, effects };
                     self.put_back(&name, *was).refuse_assignments(&mut context, ticket, error);
                 }
-                Was::Member(id, was) => {
-                    if let Some(consumer) = self.groups.get_mut(&name).and_then(|group| group.consumer.as_mut()) {
-                        consumer.members.insert(id, *was);
-                    }
-                }
+                Was::Member(id, was) => self.put_member_back(&name, id, *was),
             }
         }
         self.reschedule();
+    }
+
+    /// Takes back what a refused request has begun to change; what was answered on the way is not.
+    pub(super) fn forget_change(&mut self, effects: &mut Effects) {
+        effects.entries.clear();
+        for Before { group: name, was, answers } in std::mem::take(&mut effects.before).into_iter().rev() {
+            effects.answers.truncate(answers);
+            match was {
+                Was::Absent => drop(self.groups.remove(&name)),
+                Was::Group(was) | Was::Replaced(was, _) | Was::Unassigned(was, _) => drop(self.put_back(&name, *was)),
+                Was::Member(id, was) => self.put_member_back(&name, id, *was),
+            }
+        }
+    }
+
+    fn put_member_back(&mut self, name: &str, id: String, was: ConsumerMember) {
+        if let Some(consumer) = self.groups.get_mut(name).and_then(|group| group.consumer.as_mut()) {
+            consumer.members.insert(id, was);
+        }
     }
 
     fn put_back(&mut self, name: &str, was: Group) -> &mut Group {

@@ -48,9 +48,10 @@ impl Side {
 
     /// Sends the step's request; returns its answer as comparable text.
     pub(crate) fn perform(&mut self, step: &Step) -> String {
-        match self.ask(step) {
+        let request = (step.request)(&self.known);
+        match self.exchange(step.api, step.version, &request) {
             Ok(mut response) => {
-                self.learn(&response);
+                self.learn(&request, &response);
                 put_in_order(&mut response);
                 self.text(step, &response)
             }
@@ -73,11 +74,6 @@ impl Side {
         NOT_READY.iter().any(|code| text.contains(&format!("error_code: {code},")))
     }
 
-    fn ask(&mut self, step: &Step) -> Result<ResponseKind> {
-        let request = (step.request)(&self.known);
-        self.exchange(step.api, step.version, &request)
-    }
-
     fn exchange(&mut self, api: ApiKey, version: i16, request: &RequestKind) -> Result<ResponseKind> {
         self.stream.write_all(&encode_request_kind(Some(&"conformance".into()), 1, api, version, request)?)?;
         let mut length = [0; 4];
@@ -87,7 +83,7 @@ impl Side {
         Ok(decode_response_kind(api, frame.into(), version)?.1)
     }
 
-    fn learn(&mut self, response: &ResponseKind) {
+    fn learn(&mut self, request: &RequestKind, response: &ResponseKind) {
         match response {
             ResponseKind::Metadata(metadata) => {
                 if let Some(id) = &metadata.cluster_id {
@@ -112,6 +108,9 @@ impl Side {
                 self.name(&format!("session_id: {},", fetched.session_id), "session_id: SESSION,");
             }
             ResponseKind::JoinGroup(joined) if !joined.member_id.is_empty() => {
+                if matches!(request, RequestKind::JoinGroup(asked) if asked.member_id == joined.member_id) {
+                    return; // It was known.
+                }
                 self.known.member = joined.member_id.to_string();
                 self.name(joined.member_id.as_str(), "MEMBER");
             }

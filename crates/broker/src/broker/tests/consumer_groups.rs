@@ -17,17 +17,18 @@ const UNKNOWN_MEMBER: i16 = 25;
 
 /// A consumer: it follows what its heartbeats are told.
 #[derive(Debug, Clone)]
-struct Consumer {
+pub(super) struct Consumer {
     id: &'static str,
+    pub(super) instance: Option<String>,
     topics: Vec<&'static str>,
     regex: Option<&'static str>,
     epoch: i32,
-    owned: BTreeSet<(uuid::Uuid, i32)>,
+    pub(super) owned: BTreeSet<(uuid::Uuid, i32)>,
 }
 
 impl Consumer {
-    fn new(id: &'static str, topics: &[&'static str]) -> Self {
-        Self { id, topics: topics.to_vec(), regex: None, epoch: 0, owned: BTreeSet::new() }
+    pub(super) fn new(id: &'static str, topics: &[&'static str]) -> Self {
+        Self { id, instance: None, topics: topics.to_vec(), regex: None, epoch: 0, owned: BTreeSet::new() }
     }
 
     fn request(&self, epoch: i32) -> ConsumerGroupHeartbeatRequest {
@@ -37,6 +38,7 @@ impl Consumer {
         ConsumerGroupHeartbeatRequest::default()
             .with_group_id(GroupId("g".into()))
             .with_member_id(self.id.into())
+            .with_instance_id(self.instance.clone().map(Into::into))
             .with_member_epoch(epoch)
             .with_rebalance_timeout_ms(20_000)
             .with_subscribed_topic_names(Some(self.topics.iter().copied().map(topic_name).collect()))
@@ -44,12 +46,12 @@ impl Consumer {
             .with_topic_partitions(Some(owned.collect()))
     }
 
-    fn begin_anew(&mut self) {
+    pub(super) fn begin_anew(&mut self) {
         self.epoch = 0;
         self.owned.clear();
     }
 
-    fn send(&self, rig: &mut Rig, epoch: i32) -> ConsumerGroupHeartbeatResponse {
+    pub(super) fn send(&self, rig: &mut Rig, epoch: i32) -> ConsumerGroupHeartbeatResponse {
         match rig.ask(1, RequestKind::ConsumerGroupHeartbeat(self.request(epoch))) {
             ResponseKind::ConsumerGroupHeartbeat(response) => response,
             other => panic!("{other:?}"),
@@ -57,7 +59,7 @@ impl Consumer {
     }
 
     /// Beats, and does what it is told.
-    fn beat(&mut self, rig: &mut Rig) -> i16 {
+    pub(super) fn beat(&mut self, rig: &mut Rig) -> i16 {
         let response = self.send(rig, self.epoch);
         if response.error_code == 0 {
             self.epoch = response.member_epoch;

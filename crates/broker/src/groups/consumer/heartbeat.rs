@@ -8,6 +8,7 @@ use kafka_protocol::messages::consumer_group_heartbeat_response::{Assignment, To
 use kafka_protocol::messages::{ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse};
 use kafka_protocol::protocol::StrBytes;
 
+use super::super::member::Context;
 use super::super::{Effects, Group, Groups, State};
 use super::assign::{ASSIGNORS, Reader, assign};
 use super::reconcile::reconcile;
@@ -44,20 +45,14 @@ impl Groups {
         effects: &mut Effects,
     ) -> Result<ConsumerGroupHeartbeatResponse, Refusal> {
         check_request(beat.version, request)?;
-        let name = request.group_id.as_str();
         let response = if matches!(request.member_epoch, LEAVING | GONE_FOR_NOW) {
-            self.consumer_leaves(beat, request, effects)
+            self.consumer_leaves(beat, request, topics, effects)
         } else {
             self.consumer_beats(beat, request, topics, effects)
         };
-        if response.is_err()
-            && let Some(group) = self.groups.get_mut(name)
-        {
+        if response.is_err() {
             // Whoever was refused has changed nothing.
-            group.consumer.take_if(|consumer| consumer.members.is_empty() && consumer.epoch == FIRST_EPOCH);
-            if group.is_nothing() {
-                self.groups.remove(name);
-            }
+            self.forget_change(effects);
         }
         self.reschedule();
         response
@@ -78,7 +73,7 @@ impl Groups {
         if self.groups.get(&name).is_none_or(|group| group.consumer.is_none()) {
             self.keep(&name, effects);
         }
-        let group = self.consumer_group(beat, &name, joins)?;
+        let group = self.consumer_group(beat, &name, joins, topics, effects)?;
         let mut id = request.member_id.to_string();
         if group.members.len() >= max_size && !group.members.contains_key(&id) {
             let reason = format!("The consumer group has reached its maximum capacity of {max_size} members.");
@@ -105,21 +100,47 @@ impl Groups {
             })?;
         }
         // From here on nothing is refused.
+        member.expires = beat.now + session_timeout;
+        let at = (beat.now, beat.now_ms);
+        let Advanced { member, is_other } = self.advance(at, (&name, &id), before, (member, owned), topics, effects)?;
+        let is_full = joins
+            || (request.rebalance_timeout_ms != -1
+                && (request.subscribed_topic_names.is_some() || request.subscribed_topic_regex.is_some())
+                && request.topic_partitions.is_some());
+        let assignment = (is_full || is_other).then(|| on_the_wire(&member.assigned));
+        Ok(ConsumerGroupHeartbeatResponse::default()
+            .with_error_message(None)
+            .with_member_epoch(member.epoch)
+            .with_member_id(Some(id.into()))
+            .with_heartbeat_interval_ms(i32::try_from(interval.as_millis()).unwrap_or(i32::MAX))
+            .with_assignment(assignment))
+    }
+
+    /// Takes `member`, as it wants to be, into its group in the place of what it was, and brings it as far as it can go.
+    ///
+    /// `owned` is what it says that it reads. For members of both protocols; nothing of it is refused.
+    pub(super) fn advance(
+        &mut self,
+        (now, now_ms): (Duration, i64),
+        (name, id): (&str, &str),
+        before: Found,
+        (member, owned): (ConsumerMember, Option<Partitions>),
+        topics: &dyn TopicDirectory,
+        effects: &mut Effects,
+    ) -> Result<Advanced<'_>, Refusal> {
+        let (_, group) = self.known_consumer_group(name)?;
         let subscribes = member.topics != before.member.topics || member.regex != before.member.regex;
         let looks = subscribes || before.is_new || group.seen_changes != Some(topics.changes());
         let is_alone = !looks && group.epoch <= group.target_epoch;
         if !is_alone {
-            self.keep(&name, effects);
+            self.keep(name, effects);
         }
-        let (_, group) = self.known_consumer_group(&name)?;
+        let (_, group) = self.known_consumer_group(name)?;
         if let Some(old_id) = &before.replaces {
             group.forget(old_id);
-            effects.entries.push(Entry::ConsumerMemberRemoved { group: name.clone(), member: old_id.clone() });
+            effects.entries.push(Entry::ConsumerMemberRemoved { group: name.to_owned(), member: old_id.clone() });
         }
-        if let Some(instance) = &member.instance_id {
-            group.static_members.insert(instance.clone(), id.clone());
-        }
-        group.members.insert(id.clone(), member);
+        group.take(id, member);
         let epochs = (group.epoch, group.target_epoch);
         if looks {
             let changed = group.look_at_topics(topics);
@@ -129,70 +150,56 @@ impl Groups {
         }
         if group.epoch > group.target_epoch {
             let changed = group.compute_targets(topics);
-            let others = changed.iter().filter(|changed| **changed != id);
-            effects.entries.extend(others.filter_map(|other| Some(group.members.get(other)?.entry(&name, other))));
+            let others = changed.iter().filter(|changed| *changed != id);
+            effects.entries.extend(others.filter_map(|other| Some(group.members.get(other)?.entry(name, other))));
         }
-        let target_epoch = group.target_epoch;
-        let mut member = group.members.remove(&id).unwrap_or_else(ConsumerMember::new);
-        // What it holds itself is not free either: it is counted with that of the others.
-        let (held, gives_up) = (member.assigned.clone(), member.revoking.clone());
-        let moved = reconcile(&mut member, target_epoch, owned.as_ref(), |topic, partition| {
-            let of_mine = [&held, &gives_up].iter().any(|mine| super::reconcile::holds(mine, topic, partition));
-            of_mine || group.is_taken(topic, partition)
-        });
-        member.expires = beat.now + session_timeout;
-        if moved {
-            let revokes = member.state == MemberState::Unrevoked;
-            member.revocation_ends = revokes.then_some(beat.now + member.rebalance_timeout);
-        }
-        let is_full = joins
-            || (request.rebalance_timeout_ms != -1
-                && (request.subscribed_topic_names.is_some() || request.subscribed_topic_regex.is_some())
-                && request.topic_partitions.is_some());
-        let response = ConsumerGroupHeartbeatResponse::default()
-            .with_error_message(None)
-            .with_member_id(Some(id.clone().into()))
-            .with_member_epoch(member.epoch)
-            .with_heartbeat_interval_ms(i32::try_from(interval.as_millis()).unwrap_or(i32::MAX));
-        let shown = is_full || partitions_of(&member.assigned) != partitions_of(&before.member.assigned);
-        let response = response.with_assignment(shown.then(|| on_the_wire(&member.assigned)));
+        let member = group.reconcile(now, id, owned.as_ref());
+        let is_other = partitions_of(&member.assigned) != partitions_of(&before.member.assigned);
         let epochs_changed = epochs != (group.epoch, group.target_epoch);
         if before.is_new || !member.is_same(&before.member) {
-            effects.entries.push(member.entry(&name, &id));
+            effects.entries.push(member.entry(name, id));
         }
+        let is_new = before.is_new;
         if is_alone {
-            effects.keep_member(&name, &id, before.member);
+            effects.keep_member(name, id, before.member);
         }
-        group.members.insert(id, member);
-        if let (true, Some(found)) = (epochs_changed || before.is_new, self.groups.get_mut(&name)) {
-            found.changed_ms = beat.now_ms;
+        group.members.insert(id.to_owned(), member);
+        if let (true, Some(found)) = (epochs_changed || is_new, self.groups.get_mut(name)) {
+            found.changed_ms = now_ms;
             // Said first: the members are those of this group.
-            effects.entries.insert(0, found.entry(&name));
+            effects.entries.insert(0, found.entry(name));
         }
-        Ok(response)
+        let (_, group) = self.known_consumer_group(name)?;
+        let member = group.members.get(id).ok_or_else(|| unknown_member(name, id))?;
+        Ok(Advanced { member, is_other })
     }
 
     /// The group, which is made, or made one of this protocol, when a member may join it.
-    fn consumer_group(&mut self, beat: &Beat, name: &str, joins: bool) -> Result<&mut ConsumerGroup, Refusal> {
+    fn consumer_group(
+        &mut self,
+        beat: &Beat,
+        name: &str,
+        joins: bool,
+        topics: &dyn TopicDirectory,
+        effects: &mut Effects,
+    ) -> Result<&mut ConsumerGroup, Refusal> {
         let missing = || (ResponseError::GroupIdNotFound, format!("Consumer group {name} not found."));
         if !self.groups.contains_key(name) && !joins {
             return Err(missing());
         }
         let group = self.groups.entry(name.to_owned()).or_insert_with(|| Group::new(beat.now_ms));
         if group.consumer.is_none() {
-            let empty = group.state == State::Empty && group.members.is_empty() && group.pending.is_empty();
-            if !joins || !empty {
-                // Members of the classic protocol cannot be members here.
-                let reason = if joins && group.protocol_type.as_deref() != Some("consumer") {
-                    format!(
-                        "Cannot upgrade classic group {name} to consumer group because the group does not use the consumer embedded protocol."
-                    )
-                } else {
-                    format!("Group {name} is not a consumer group.")
-                };
-                return Err((ResponseError::GroupIdNotFound, reason));
+            let empty = group.state == State::Empty && group.members.is_empty();
+            if !joins {
+                return Err((ResponseError::GroupIdNotFound, format!("Group {name} is not a consumer group.")));
             }
-            group.consumer = Some(ConsumerGroup { epoch: FIRST_EPOCH, ..ConsumerGroup::default() });
+            if empty {
+                // An id that was given out and not yet used is as good here.
+                group.pending.clear();
+                group.consumer = Some(ConsumerGroup { epoch: FIRST_EPOCH, ..ConsumerGroup::default() });
+            } else {
+                group.upgrade(beat.now, name, &self.limits, topics, effects)?;
+            }
         }
         group.consumer.as_mut().ok_or_else(missing)
     }
@@ -201,6 +208,7 @@ impl Groups {
         &mut self,
         beat: &Beat,
         request: &ConsumerGroupHeartbeatRequest,
+        topics: &dyn TopicDirectory,
         effects: &mut Effects,
     ) -> Result<ConsumerGroupHeartbeatResponse, Refusal> {
         let name = request.group_id.to_string();
@@ -223,7 +231,7 @@ impl Groups {
                 effects.entries.push(member.entry(&name, &id));
             }
         } else {
-            self.remove_consumer(&name, &id, beat.now_ms, effects);
+            self.remove_consumers(&name, &[id.clone()].into(), (beat.now, beat.now_ms), topics, effects);
         }
         Ok(ConsumerGroupHeartbeatResponse::default()
             .with_error_message(None)
@@ -232,7 +240,7 @@ impl Groups {
             .with_assignment(None))
     }
 
-    fn known_consumer_group(&mut self, name: &str) -> Result<(&mut i64, &mut ConsumerGroup), Refusal> {
+    pub(super) fn known_consumer_group(&mut self, name: &str) -> Result<(&mut i64, &mut ConsumerGroup), Refusal> {
         let group = self
             .groups
             .get_mut(name)
@@ -243,16 +251,33 @@ impl Groups {
         }
     }
 
-    /// Takes a member out; the others learn what becomes of its partitions when they beat.
-    fn remove_consumer(&mut self, name: &str, id: &str, now_ms: i64, effects: &mut Effects) {
+    /// Takes members out; the others learn what becomes of their partitions when they beat.
+    ///
+    /// When those who are left all speak the classic protocol, the group becomes a classic one and they have to join again.
+    pub(super) fn remove_consumers(
+        &mut self,
+        name: &str,
+        ids: &BTreeSet<String>,
+        (now, now_ms): (Duration, i64),
+        topics: &dyn TopicDirectory,
+        effects: &mut Effects,
+    ) {
         let Some(group) = self.groups.get_mut(name) else { return };
         let Some(consumer) = &mut group.consumer else { return };
-        if consumer.forget(id).is_none() {
+        let left = consumer.members.len().saturating_sub(ids.len());
+        if left > 0 && consumer.may_downgrade(name, left, &self.limits, |id| ids.contains(id)) {
+            ids.iter().for_each(|id| drop(consumer.forget(id)));
+            let limits = &self.limits;
+            group.downgrade(&mut Context { name, now, now_ms, limits, effects }, true, topics);
             return;
+        }
+        for id in ids {
+            if consumer.forget(id).is_some() {
+                effects.entries.push(Entry::ConsumerMemberRemoved { group: name.to_owned(), member: id.clone() });
+            }
         }
         consumer.epoch += 1;
         group.changed_ms = now_ms;
-        effects.entries.push(Entry::ConsumerMemberRemoved { group: name.to_owned(), member: id.to_owned() });
         effects.entries.push(group.entry(name));
     }
 
@@ -260,33 +285,58 @@ impl Groups {
     pub(in crate::groups) fn expire_consumers(
         &mut self,
         name: &str,
-        now: Duration,
-        now_ms: i64,
+        (now, now_ms): (Duration, i64),
+        topics: &dyn TopicDirectory,
         effects: &mut Effects,
     ) {
         let Some(consumer) = self.groups.get(name).and_then(|group| group.consumer.as_ref()) else { return };
         let due: Vec<String> = consumer
             .members
             .iter()
-            .filter(|(_, member)| member.expires <= now || member.revocation_ends.is_some_and(|ends| ends <= now))
+            .filter(|(_, member)| member.deadlines().any(|ends| ends <= now))
             .map(|(id, _)| id.clone())
             .collect();
         if !due.is_empty() {
             self.keep(name, effects);
         }
         for id in due {
-            tracing::info!(group = name, member = %id, "member is removed: it did not beat, or did not give up its partitions, in time");
-            self.remove_consumer(name, &id, now_ms, effects);
+            tracing::info!(group = name, member = %id, "member is removed: it did not beat, give up its partitions, join or sync in time");
+            self.remove_consumers(name, &[id].into(), (now, now_ms), topics, effects);
         }
     }
 }
 
-/// The member that beats, as it was.
-struct Found {
-    member: ConsumerMember,
-    is_new: bool,
+/// The member that beats or joins, as it was.
+pub(super) struct Found {
+    pub(super) member: ConsumerMember,
+    pub(super) is_new: bool,
     /// The id of the static member whose place it takes.
-    replaces: Option<String>,
+    pub(super) replaces: Option<String>,
+}
+
+impl Found {
+    /// The member goes on as what it is.
+    pub(super) fn same(member: &ConsumerMember) -> Self {
+        Self { member: member.clone(), is_new: false, replaces: None }
+    }
+
+    /// Nobody was there before.
+    pub(super) fn newcomer() -> Self {
+        Self { member: ConsumerMember::new(), is_new: true, replaces: None }
+    }
+
+    /// It goes on where `member`, which had that id, was.
+    pub(super) fn successor(known: String, member: &ConsumerMember) -> Self {
+        let member = ConsumerMember { epoch: 0, previous_epoch: 0, state: MemberState::Stable, ..member.clone() };
+        Self { member, is_new: true, replaces: Some(known) }
+    }
+}
+
+/// A member that has gone as far as it can go.
+pub(super) struct Advanced<'a> {
+    pub(super) member: &'a ConsumerMember,
+    /// Whether it may read other partitions than before.
+    is_other: bool,
 }
 
 impl ConsumerGroup {
@@ -298,48 +348,70 @@ impl ConsumerGroup {
         owned: Option<&Partitions>,
     ) -> Result<Found, Refusal> {
         let joins = request.member_epoch == JOINING;
-        let fresh = || Found { member: ConsumerMember::new(), is_new: true, replaces: None };
         if let Some(instance) = &request.instance_id {
             let known = match self.static_member(instance) {
-                Err(_) if joins => return Ok(fresh()),
+                Err(_) if joins => return Ok(Found::newcomer()),
                 known => known?,
             };
             let member = self.members.get(&known).ok_or_else(|| unknown_member(name, &known))?;
             if !joins {
                 check_instance(&known, id, instance)?;
-            } else if known != id || member.epoch == GONE_FOR_NOW {
-                if member.epoch != GONE_FOR_NOW {
+            } else if known != id || member.epoch == GONE_FOR_NOW || member.is_classic() {
+                // One that speaks the classic protocol says nothing when it goes for now.
+                if member.epoch != GONE_FOR_NOW && !member.is_classic() {
                     let reason = format!(
                         "Static member {id} with instance id {} cannot join the group because the instance id is owned by {known} member.",
                         instance.as_str()
                     );
                     return Err((ResponseError::UnreleasedInstanceId, reason));
                 }
-                // It goes on where the one before it was.
-                let member =
-                    ConsumerMember { epoch: 0, previous_epoch: 0, state: MemberState::Stable, ..member.clone() };
-                return Ok(Found { member, is_new: true, replaces: Some(known) });
+                return Ok(Found::successor(known.clone(), member));
             }
             check_epoch(member, request.member_epoch, owned)?;
-            return Ok(Found { member: member.clone(), is_new: false, replaces: None });
+            return Ok(Found::same(member));
         }
         match self.members.get(id) {
             Some(member) => {
                 check_epoch(member, request.member_epoch, owned)?;
-                Ok(Found { member: member.clone(), is_new: false, replaces: None })
+                Ok(Found::same(member))
             }
-            None if joins => Ok(fresh()),
+            None if joins => Ok(Found::newcomer()),
             None => Err(unknown_member(name, id)),
         }
     }
 
-    fn static_member(&self, instance: &str) -> Result<String, Refusal> {
+    /// Takes a member in, or in the place of the one that has its id.
+    pub(super) fn take(&mut self, id: &str, member: ConsumerMember) {
+        if let Some(instance) = &member.instance_id {
+            self.static_members.insert(instance.clone(), id.to_owned());
+        }
+        self.members.insert(id.to_owned(), member);
+    }
+
+    /// Takes a member out of the group and brings it as far towards its target as it can go.
+    pub(super) fn reconcile(&mut self, now: Duration, id: &str, owned: Option<&Partitions>) -> ConsumerMember {
+        let mut member = self.members.remove(id).unwrap_or_else(ConsumerMember::new);
+        // What it holds itself is not free either: it is counted with that of the others.
+        let (held, gives_up) = (member.assigned.clone(), member.revoking.clone());
+        let moved = reconcile(&mut member, self.target_epoch, owned, |topic, partition| {
+            let of_mine = [&held, &gives_up].iter().any(|mine| super::reconcile::holds(mine, topic, partition));
+            of_mine || self.is_taken(topic, partition)
+        });
+        if moved {
+            // One that speaks the classic protocol is given time to join and to sync instead.
+            let revokes = member.state == MemberState::Unrevoked && !member.is_classic();
+            member.revocation_ends = revokes.then_some(now + member.rebalance_timeout);
+        }
+        member
+    }
+
+    pub(super) fn static_member(&self, instance: &str) -> Result<String, Refusal> {
         let unknown = || (ResponseError::UnknownMemberId, format!("Instance id {instance} is unknown."));
         self.static_members.get(instance).cloned().ok_or_else(unknown)
     }
 
     /// Resolves patterns and looks up what is read; true when that is other than it was.
-    fn look_at_topics(&mut self, directory: &dyn TopicDirectory) -> bool {
+    pub(super) fn look_at_topics(&mut self, directory: &dyn TopicDirectory) -> bool {
         let patterns: BTreeSet<&String> =
             self.members.values().map(|member| &member.regex).filter(|regex| !regex.is_empty()).collect();
         let mut resolved = BTreeMap::new();
@@ -406,6 +478,7 @@ fn update(member: &mut ConsumerMember, beat: &Beat, request: &ConsumerGroupHeart
     }
     member.client_id.clone_from(&beat.client_id);
     member.client_host.clone_from(&beat.client_host);
+    member.classic = None;
 }
 
 fn check_request(version: i16, request: &ConsumerGroupHeartbeatRequest) -> Result<(), Refusal> {
@@ -483,7 +556,7 @@ fn check_epoch(member: &ConsumerMember, received: i32, owned: Option<&Partitions
     Ok(())
 }
 
-fn check_instance(known: &str, id: &str, instance: &str) -> Result<(), Refusal> {
+pub(super) fn check_instance(known: &str, id: &str, instance: &str) -> Result<(), Refusal> {
     if known == id {
         return Ok(());
     }
@@ -491,7 +564,7 @@ fn check_instance(known: &str, id: &str, instance: &str) -> Result<(), Refusal> 
     Err((ResponseError::FencedInstanceId, reason))
 }
 
-fn unknown_member(group: &str, id: &str) -> Refusal {
+pub(super) fn unknown_member(group: &str, id: &str) -> Refusal {
     (ResponseError::UnknownMemberId, format!("Member {id} is not a member of group {group}."))
 }
 

@@ -16,12 +16,11 @@ pub(super) fn reconcile(
     owned: Option<&Partitions>,
     is_taken: impl Fn(Uuid, i32) -> bool,
 ) -> bool {
-    let epoch = match member.state {
+    match member.state {
         MemberState::Stable if member.epoch == target_epoch => return false,
-        MemberState::Stable | MemberState::Unreleased => member.epoch,
         MemberState::Unrevoked if still_owns(owned, &member.revoking) => return false,
-        MemberState::Unrevoked => member.epoch + 1,
-    };
+        MemberState::Stable | MemberState::Unrevoked | MemberState::Unreleased => {}
+    }
     let before = (member.state, member.epoch, member.assigned.clone(), member.revoking.clone());
     let mut keeps = Held::new();
     let mut loses = Held::new();
@@ -46,7 +45,7 @@ pub(super) fn reconcile(
     }
     if !loses.is_empty() && still_owns(owned, &loses) {
         member.state = MemberState::Unrevoked;
-        member.move_to(epoch);
+        member.move_to(member.epoch);
         member.assigned = keeps;
         member.revoking = loses;
     } else {

@@ -10,7 +10,7 @@ use kafka_protocol::messages::offset_fetch_request::{OffsetFetchRequestGroup, Of
 use kafka_protocol::messages::*;
 
 /// A heartbeat with nothing but who sends it.
-fn beat(of: &str, member: &str, epoch: i32) -> ConsumerGroupHeartbeatRequest {
+pub(super) fn beat(of: &str, member: &str, epoch: i32) -> ConsumerGroupHeartbeatRequest {
     ConsumerGroupHeartbeatRequest::default()
         .with_group_id(group(of))
         .with_member_id(text(member))
@@ -22,14 +22,14 @@ fn beat(of: &str, member: &str, epoch: i32) -> ConsumerGroupHeartbeatRequest {
 }
 
 /// The first heartbeat of a member.
-fn joining(of: &str, member: &str, topics: &[&str]) -> ConsumerGroupHeartbeatRequest {
+pub(super) fn joining(of: &str, member: &str, topics: &[&str]) -> ConsumerGroupHeartbeatRequest {
     beat(of, member, 0)
         .with_rebalance_timeout_ms(30_000)
         .with_subscribed_topic_names(Some(topics.iter().copied().map(topic).collect()))
         .with_topic_partitions(Some(Vec::new()))
 }
 
-fn send(name: &'static str, request: ConsumerGroupHeartbeatRequest) -> Step {
+pub(super) fn send(name: &'static str, request: ConsumerGroupHeartbeatRequest) -> Step {
     step(name, ApiKey::ConsumerGroupHeartbeat, 1, move |_| RequestKind::ConsumerGroupHeartbeat(request.clone()))
 }
 
@@ -41,7 +41,7 @@ fn owning(name: &'static str, member: &'static str, epoch: i32, partitions: &'st
     })
 }
 
-fn describe(name: &'static str, version: i16, of: &'static [&'static str]) -> Step {
+pub(super) fn describe(name: &'static str, version: i16, of: &'static [&'static str]) -> Step {
     step(name, ApiKey::ConsumerGroupDescribe, version, move |_| {
         let ids = of.iter().copied().map(group).collect();
         RequestKind::ConsumerGroupDescribe(ConsumerGroupDescribeRequest::default().with_group_ids(ids))
