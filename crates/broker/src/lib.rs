@@ -16,7 +16,7 @@
 //! - There are no share groups and no streams groups.
 //! - A consumer group (KIP-848) computes targets and resolves patterns at once, without `consumer.assignment.interval.ms`; members of the
 //!   classic protocol cannot be in it, so that a group changes its protocol only while it is empty.
-//! - A batch's checksum, size and counts are checked; its records are looked at in compacted topics, where each must have a key, and where
+//! - Compressed records are not opened to see whether they can be read, except in compacted topics, where each must have a key, and where
 //!   a topic has a compression of its own.
 //! - Compaction works on closed segments, and looks every [`BrokerConfig::housekeeping_interval`].
 //! - Configs of replication and tiered storage, of indexes, `preallocate`, `compression.lz4.level` and the delays of

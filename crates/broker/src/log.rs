@@ -13,8 +13,8 @@ use std::io;
 
 use bytes::{Bytes, BytesMut};
 use kurier_kafka::batch::{
-    Batch, BatchHeader, Frames, HEADER_LEN, MarkerKind, Scratch, encode_marker, set_base_offset, set_leader_epoch,
-    set_log_append_time,
+    Batch, BatchHeader, Frames, HEADER_LEN, MarkerKind, Scratch, TimestampType, encode_marker, set_base_offset,
+    set_create_time, set_leader_epoch, set_log_append_time,
 };
 
 use producers::Producers;
@@ -194,12 +194,17 @@ impl PartitionLog {
         self.roll_if_due(store, config, now_ms, &stored)?;
         let segment = self.segments.last_mut().expect("a segment was made if there was none");
         let position = segment.len();
-        if config.log_append_time && !header.is_control() {
+        let is_stamped = header.timestamp_type() == TimestampType::LogAppendTime;
+        if is_stamped != config.log_append_time && !header.is_control() {
             let mut copy = BytesMut::from(batch);
             set_base_offset(&mut copy, base_offset);
             set_leader_epoch(&mut copy, LEADER_EPOCH);
-            set_log_append_time(&mut copy, now_ms);
-            stored.max_timestamp = now_ms;
+            if config.log_append_time {
+                set_log_append_time(&mut copy, now_ms);
+                stored.max_timestamp = now_ms;
+            } else {
+                set_create_time(&mut copy);
+            }
             segment.file.append(&[&copy])?;
         } else {
             let mut front = [0; REWRITTEN];

@@ -1,11 +1,11 @@
 //! `Produce`: batches are checked at the door, judged by their producer's sequence, and appended as they came.
 //!
-//! Compressed records are not opened, except for compacted topics, where each must have a key, and for topics with a compression of their
-//! own (`compression.type`): what a checksum covers is the producer's own word, and a broker that inflates every batch costs more than all
-//! the rest of it.
+//! Records are walked through, so that what nobody could read is not taken. Compressed ones are not opened, except for compacted topics, where each must
+//! have a key, and for topics with a compression of their own (`compression.type`): a broker that inflates every batch costs more than all the rest of it.
 
 use std::io;
 
+use bytes::Bytes;
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use kafka_protocol::messages::produce_response::{
@@ -13,7 +13,8 @@ use kafka_protocol::messages::produce_response::{
 };
 use kafka_protocol::messages::{ProduceRequest, ProduceResponse, ResponseKind};
 use kurier_kafka::batch::{
-    Batch, BatchError, BatchHeader, Compression, Scratch, recompress, validate, validate_records,
+    Batch, BatchError, BatchHeader, Batches, Compression, Scratch, TimestampType, recompress, validate,
+    validate_records,
 };
 use uuid::Uuid;
 
@@ -157,10 +158,7 @@ impl Broker {
         let name = topic.name.clone();
         let (log, config) = topic.log(data.index).ok_or_else(|| plain(ResponseError::UnknownTopicOrPartition))?;
         let header = check_batch(&records, config, version, now_ms)?;
-        if config.log.compact {
-            let batch = Batch::parse(records.clone()).map_err(refused_batch)?;
-            check_keys(&batch, &mut self.scratch, log.start_offset())?;
-        }
+        check_records(&header, &records, config, &mut self.scratch, log.start_offset())?;
         let mut adds = false;
         if header.is_transactional() {
             let membership = self.transactions.check_write(version, transactional_id, &header, &name, data.index);
@@ -194,7 +192,7 @@ impl Broker {
         }
         let (records, header) = match config.compression {
             Some((wanted, level)) if header.compression().is_ok_and(|found| found != wanted) => {
-                let batch = Batch::parse(records).map_err(refused_batch)?;
+                let batch = checked_batch(&records)?;
                 validate_records(&batch, &mut self.scratch).map_err(refused_batch)?;
                 let records = recompress(&batch, &mut self.scratch, wanted, level).map_err(refused_batch)?;
                 let header = validate(&records).map_err(refused_batch)?;
@@ -282,9 +280,36 @@ fn check_size(header: &BatchHeader, config: &TopicConfig) -> Result<(), Refusal>
     Ok(())
 }
 
+/// What [`check_batch`] has found good.
+fn checked_batch(records: &Bytes) -> Result<Batch, Refusal> {
+    let batch = Batches::without_crc_check(records.clone()).next();
+    batch.expect("one whole batch").map_err(refused_batch)
+}
+
+/// Checks the records of a batch, unless they are compressed and nothing is asked of them.
+fn check_records(
+    header: &BatchHeader,
+    records: &Bytes,
+    config: &TopicConfig,
+    scratch: &mut Scratch,
+    log_start: i64,
+) -> Result<(), Refusal> {
+    // That is the broker's to say.
+    if config.log.log_append_time && header.timestamp_type() == TimestampType::LogAppendTime {
+        let reason = "Invalid timestamp type in message. Producers must not set it to LogAppendTime.";
+        let records = (0..header.record_count).collect();
+        return Err(Refusal { log_start, records, ..Refusal::new(ResponseError::InvalidTimestamp, reason) });
+    }
+    if !config.log.compact && header.compression().is_ok_and(|compression| compression != Compression::None) {
+        return Ok(());
+    }
+    let batch = checked_batch(records)?;
+    validate_records(&batch, scratch).map_err(|error| Refusal { log_start, ..refused_batch(error) })?;
+    if config.log.compact { check_keys(&batch, scratch, log_start) } else { Ok(()) }
+}
+
 /// In a compacted topic a record without a key could never be replaced.
 fn check_keys(batch: &Batch, scratch: &mut Scratch, log_start: i64) -> Result<(), Refusal> {
-    validate_records(batch, scratch).map_err(refused_batch)?;
     let mut keyless = Vec::new();
     for (index, record) in (0..).zip(&batch.records(scratch).map_err(refused_batch)?) {
         if record.map_err(refused_batch)?.key.is_none() {

@@ -335,7 +335,7 @@ impl Broker {
                 }
                 continue;
             }
-            if let Some(other) = colliding.get(&name) {
+            if let Some(other) = colliding.get(&name).filter(|_| self.topics.get(&name).is_none()) {
                 let reason = format!("Topic '{}' collides with existing topic: {other}", name.as_str());
                 results.push(refused_topic(name, (ResponseError::InvalidTopicException, reason)));
                 continue;

@@ -289,6 +289,16 @@ pub fn set_log_append_time(batch: &mut [u8], timestamp_ms: i64) {
     set_max_timestamp(batch, timestamp_ms);
 }
 
+/// Lets the records of a whole batch keep their own timestamps, and gives it a new checksum. `batch` must end where the batch ends.
+///
+/// # Panics
+/// If `batch` is shorter than a header; [`validate`] comes first.
+pub fn set_create_time(batch: &mut [u8]) {
+    let attributes = i16_at(batch, ATTRIBUTES_AT) & !LOG_APPEND_TIME_BIT;
+    batch[ATTRIBUTES_AT..ATTRIBUTES_AT + 2].copy_from_slice(&attributes.to_be_bytes());
+    write_crc(batch);
+}
+
 /// Sets the largest timestamp of a whole batch, and a new checksum. `batch` must end where the batch ends.
 ///
 /// # Panics

@@ -27,7 +27,7 @@ pub use decode::{Batch, Batches, HeaderRef, Headers, RecordIter, RecordRef, Reco
 pub use encode::{Builder, BuilderOptions, EncodedBatch, Stamp, record_size, sequence_after};
 pub use header::{
     BatchHeader, Frames, HEADER_LEN, NO_PRODUCER_EPOCH, NO_PRODUCER_ID, NO_SEQUENCE, TimestampType, set_base_offset,
-    set_leader_epoch, set_log_append_time, set_max_timestamp, validate,
+    set_create_time, set_leader_epoch, set_log_append_time, set_max_timestamp, validate,
 };
 pub use rewrite::{Filtered, empty_like, filter, placeholder_for, recompress, validate_records};
 

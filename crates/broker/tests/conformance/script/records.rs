@@ -101,10 +101,23 @@ pub(super) fn records() -> Vec<Step> {
     flipped[last] ^= 1;
     let mut old = good.to_vec();
     old[16] = 1;
+    let patched = |patch: fn(&mut [u8])| {
+        let mut bytes = good.to_vec();
+        patch(&mut bytes);
+        let crc = crc_fast::crc32_iscsi(&bytes[21..]);
+        bytes[17..21].copy_from_slice(&crc.to_be_bytes());
+        Some(Bytes::from(bytes))
+    };
+    // As if there were five.
+    let miscounted = patched(|bytes| (bytes[26], bytes[60]) = (4, 5));
+    let cut_off = patched(|bytes| bytes[61] = 2);
+    let stamped = patched(|bytes| bytes[22] |= 8);
     let producer =
         |sequence: i32| Stamp { producer_id: 4000, producer_epoch: 0, base_sequence: sequence, transactional: false };
     let numbered = |sequence: i32| batch(&[(None, Some("x"))], Compression::None, producer(sequence));
+    let timed = creatable("timed", 1, &[("message.timestamp.type", Some("LogAppendTime"))]);
     let mut steps = vec![
+        create("a topic with the broker's timestamps", 7, vec![timed]),
         produce("produce", 3, "t", 0, -1, Some(good.clone())),
         produce("produce with version 9", 9, "t", 0, 1, Some(good.clone())),
         produce("produce by id", 13, "t", 0, -1, Some(good.clone())),
@@ -113,6 +126,10 @@ pub(super) fn records() -> Vec<Step> {
         produce("produce to a missing partition", 9, "t", 77, -1, Some(good.clone())),
         produce("produce with acks of 5", 9, "t", 0, 5, Some(good.clone())),
         produce("produce a changed byte", 9, "t", 0, -1, Some(flipped.into())),
+        produce("produce fewer records than are announced", 9, "t", 0, -1, miscounted),
+        produce("produce a record of another length", 9, "t", 0, -1, cut_off),
+        produce("produce with the broker's timestamps", 9, "t", 0, -1, stamped.clone()),
+        produce("produce with the broker's timestamps to a timed topic", 9, "timed", 0, -1, stamped),
         produce("produce two batches", 9, "t", 0, -1, Some([&good[..], &good[..]].concat().into())),
         produce("produce without a key to a table", 9, "table", 0, -1, Some(good.clone())),
         produce("produce too much", 9, "t", 0, -1, Some(plain(&[&"x".repeat(1_100_000)]))),
