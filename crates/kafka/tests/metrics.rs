@@ -1,7 +1,7 @@
 //! The figures of all clients, held against the names that Java's clients show.
 //!
-//! `fixtures/java-metrics.tsv` is what `metrics()` of a producer, a consumer of a group and an admin client of Apache Kafka 4.3.1 lists after some
-//! records: client, group, name, tags.
+//! `fixtures/java-metrics.tsv` is what `metrics()` of a producer, a consumer of a group, one of the consumer protocol (`epochs`) and an admin client of
+//! Apache Kafka 4.3.1 lists after some records: client, group, name, tags.
 #![expect(clippy::disallowed_methods, reason = "reads the clock, waits")]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,9 +20,18 @@ use kurier_kafka::topic_log::NewTopic;
 const TOPIC: &str = "t";
 const RECORDS: u64 = 1_000;
 
-/// What Java counts and this client has no counterpart of: its selector's thread, and a transaction that is prepared and left (KIP-939).
+/// What Java counts and this client has no counterpart of: its selector's thread, a transaction that is prepared and left (KIP-939), and what goes between the
+/// threads of a consumer of the consumer protocol.
 fn is_left_out(name: &str) -> bool {
-    name.starts_with("io-") || name.starts_with("select-") || name == "txn-prepare-time-ns-total"
+    const OF_THREADS: [&str; 6] = [
+        "io-",
+        "select-",
+        "application-event",
+        "background-event",
+        "time-between-network-thread-poll-",
+        "unsent-requests-",
+    ];
+    OF_THREADS.iter().any(|begin| name.starts_with(begin)) || name == "txn-prepare-time-ns-total"
 }
 
 fn properties(broker: &str) -> BTreeMap<String, String> {
@@ -56,6 +65,21 @@ fn figure(metrics: &[Metric], name: &str, tags: &[(&str, &str)]) -> f64 {
             && tags.iter().all(|(name, value)| metric.tags.iter().any(|(key, of)| key == name && of == value))
     });
     found.unwrap_or_else(|| panic!("no {name} of {tags:?}")).value
+}
+
+/// What a consumer of the consumer protocol counts when it has its share, and a record of it.
+async fn of_the_consumer_protocol(broker: &str) -> Vec<Metric> {
+    let mut properties = properties(broker);
+    properties.extend(
+        [("group.id", "epochs"), ("group.protocol", "consumer")].map(|(key, value)| (key.to_owned(), value.to_owned())),
+    );
+    let consumer = Consumer::new(ConsumerConfig::parse(&properties).unwrap());
+    consumer.subscribe(Subscription::Topics(vec![TOPIC.to_owned()])).unwrap();
+    let start = Instant::now();
+    while consumer.poll(Instant::now() + Duration::from_millis(200)).await.unwrap().batches.is_empty() {
+        assert!(start.elapsed() < Duration::from_secs(60));
+    }
+    consumer.metrics()
 }
 
 async fn check(broker: &str) {
@@ -100,7 +124,16 @@ async fn check(broker: &str) {
         consumer.poll(Instant::now() + Duration::from_millis(200)).await.unwrap();
     }
 
-    let all = [("producer", producer.metrics()), ("consumer", consumer.metrics()), ("admin", admin.metrics())];
+    let other = of_the_consumer_protocol(broker).await;
+    assert_eq!((figure(&other, "rebalance-total", &[]), figure(&other, "failed-rebalance-total", &[])), (1.0, 0.0));
+    assert!((0.0..60.0).contains(&figure(&other, "last-rebalance-seconds-ago", &[])));
+
+    let all = [
+        ("producer", producer.metrics()),
+        ("consumer", consumer.metrics()),
+        ("admin", admin.metrics()),
+        ("epochs", other),
+    ];
     for (client, metrics) in &all {
         let (ours, javas) = (names(metrics), javas(client));
         let missing: Vec<_> = javas.difference(&ours).collect();
@@ -109,7 +142,7 @@ async fn check(broker: &str) {
         assert!(figure(metrics, "connection-count", &[]) >= 1.0);
         assert!(figure(metrics, "request-total", &[]) >= figure(metrics, "response-total", &[]));
     }
-    let [(_, producer), (_, consumer), _] = &all;
+    let [(_, producer), (_, consumer), ..] = &all;
     let records = RECORDS as f64;
     let topic = [("topic", TOPIC)];
     for tags in [&[][..], &topic] {

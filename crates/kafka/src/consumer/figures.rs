@@ -36,6 +36,7 @@ pub(super) struct Progress {
 #[derive(Debug)]
 pub(super) struct Figures {
     settings: MetricsSettings,
+    is_classic: bool,
     fetch_latency: Stat,
     throttled: Stat,
     fetched: Fetched,
@@ -96,10 +97,12 @@ impl Fetched {
 }
 
 impl Figures {
-    pub(super) fn new(settings: MetricsSettings) -> Self {
+    /// Of a member of the classic protocol, or of the other one, which neither joins nor syncs.
+    pub(super) fn new(settings: MetricsSettings, is_classic: bool) -> Self {
         let stat = || Stat::new(settings);
         Self {
             settings,
+            is_classic,
             fetch_latency: stat(),
             throttled: stat(),
             fetched: Fetched::new(settings),
@@ -155,15 +158,33 @@ impl Figures {
             ResponseKind::JoinGroup(response) if response.error_code == 0 => self.join.record(now, took_ms),
             ResponseKind::SyncGroup(response) if response.error_code == 0 => {
                 self.sync.record(now, took_ms);
-                let begun = self.rebalance_begun.take().unwrap_or(now);
-                let latency = millis(now.saturating_sub(begun));
-                self.rebalance.record(now, latency);
-                self.rebalances.record(now, latency);
-                self.rebalanced_at = Some(now);
+                self.rebalance_begun.get_or_insert(now);
+                self.rebalanced(now);
             }
             // Also the refusal that gives a new member its id, as in Java.
             ResponseKind::JoinGroup(_) | ResponseKind::SyncGroup(_) => self.failed_rebalances.record(now, 1.0),
             _ => {}
+        }
+    }
+
+    /// The coordinator of the consumer protocol assigned something else.
+    pub(super) fn reconciling(&mut self, now: Duration) {
+        self.rebalance_begun.get_or_insert(now);
+    }
+
+    /// A rebalance is over, if one was under way.
+    pub(super) fn rebalanced(&mut self, now: Duration) {
+        let Some(begun) = self.rebalance_begun.take() else { return };
+        let latency = millis(now.saturating_sub(begun));
+        self.rebalance.record(now, latency);
+        self.rebalances.record(now, latency);
+        self.rebalanced_at = Some(now);
+    }
+
+    /// What was owned is lost, and with it the rebalance of the consumer protocol that was under way.
+    pub(super) fn rebalance_failed(&mut self, now: Duration) {
+        if !self.is_classic && self.rebalance_begun.take().is_some() {
+            self.failed_rebalances.record(now, 1.0);
         }
     }
 
@@ -289,10 +310,12 @@ impl Figures {
         to.value("heartbeat-response-time-max", self.heartbeat.most(now));
         to.count(["heartbeat-rate", "heartbeat-total"], &self.heartbeat);
         to.value("last-heartbeat-seconds-ago", ago(now, self.heartbeat_at));
-        to.mean(["join-time-avg", "join-time-max"], &self.join);
-        to.count(["join-rate", "join-total"], &self.join);
-        to.mean(["sync-time-avg", "sync-time-max"], &self.sync);
-        to.count(["sync-rate", "sync-total"], &self.sync);
+        if self.is_classic {
+            to.mean(["join-time-avg", "join-time-max"], &self.join);
+            to.count(["join-rate", "join-total"], &self.join);
+            to.mean(["sync-time-avg", "sync-time-max"], &self.sync);
+            to.count(["sync-rate", "sync-total"], &self.sync);
+        }
         to.mean(["rebalance-latency-avg", "rebalance-latency-max"], &self.rebalance);
         to.value("rebalance-latency-total", self.rebalance.sum());
         to.value("rebalance-rate-per-hour", self.rebalances.hour_rate(now));

@@ -117,12 +117,13 @@ impl Stat {
 
     /// Of the values, a second.
     pub(crate) fn sum_rate(&self, now: Duration) -> f64 {
-        self.live(now).map(|sample| sample.sum).sum::<f64>() / self.span(now)
+        // Not `sum`, which is -0 of nothing.
+        self.live(now).fold(0.0, |sum, sample| sum + sample.sum) / self.span(now)
     }
 
     /// Of the events, a second.
     pub(crate) fn count_rate(&self, now: Duration) -> f64 {
-        self.live(now).map(|sample| sample.count).sum::<f64>() / self.span(now)
+        self.live(now).fold(0.0, |count, sample| count + sample.count) / self.span(now)
     }
 
     /// Of the events, an hour.
@@ -154,6 +155,7 @@ mod tests {
         let stat = Stat::default();
         assert!(stat.average(at(9)).is_nan() && stat.most(at(9)).is_nan() && stat.least(at(9)).is_nan());
         assert_eq!((stat.sum_rate(at(9)), stat.count()), (0.0, 0.0));
+        assert!(stat.sum_rate(at(9)).is_sign_positive() && stat.count_rate(at(9)).is_sign_positive());
     }
 
     /// What Java's `Rate`, `Avg` and `Max` show at the same moments.

@@ -422,6 +422,7 @@ impl ConsumerCore {
     }
 
     fn lost(&mut self, now: Duration, effects: &mut Vec<Effect>) {
+        self.figures.rebalance_failed(now);
         let mut owned = self.assignment();
         self.read(now, BTreeSet::new());
         let Some(group) = &mut self.group else { return };

@@ -202,7 +202,7 @@ impl ConsumerCore {
     pub fn new(settings: Settings) -> Self {
         let group = Member::new(&settings).map(Group::new);
         let cluster = Cluster::new(&settings);
-        let figures = Figures::new(settings.metrics);
+        let figures = Figures::new(settings.metrics, settings.epochs.is_none());
         Self {
             settings,
             mode: Mode::Idle,

@@ -35,8 +35,10 @@ impl ConsumerCore {
 
     /// The coordinator assigned something else.
     pub(super) fn follow(&mut self, now: Duration, target: OwnedPartitions, effects: &mut Vec<Effect>) {
-        if let Some(group) = &mut self.group {
-            group.target = Some(target);
+        if let Some(group) = &mut self.group
+            && group.target.replace(target.clone()).unwrap_or_default() != target
+        {
+            self.figures.reconciling(now);
         }
         self.reconcile(now, effects);
     }
@@ -70,6 +72,10 @@ impl ConsumerCore {
         } else if assigned.len() != self.partitions.len() {
             self.take_assignment(now, assigned, effects);
             self.tell_owned(now, effects);
+        }
+        let is_revoking = self.group.as_ref().is_some_and(|group| group.revoking.is_some());
+        if is_known && !is_revoking {
+            self.figures.rebalanced(now);
         }
     }
 
