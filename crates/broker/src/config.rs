@@ -88,6 +88,8 @@ pub struct BrokerConfig {
     pub producer_id_expiration: Duration,
     /// How often retention, compaction and expiry are looked after.
     pub housekeeping_interval: Duration,
+    /// A journal smaller than this is not replaced by a shorter one that says the same.
+    pub journal_min_bytes: u64,
     /// Topic configs that differ from Apache Kafka's defaults, by their Kafka names (`retention.ms`, …), for all topics.
     pub topic_defaults: Vec<(String, String)>,
     /// Largest request that is read, in bytes.
@@ -125,6 +127,7 @@ impl Default for BrokerConfig {
             transactional_id_expiration: Duration::from_secs(7 * 24 * 60 * 60),
             producer_id_expiration: Duration::from_secs(24 * 60 * 60),
             housekeeping_interval: Duration::from_secs(15),
+            journal_min_bytes: 1024 * 1024,
             topic_defaults: Vec::new(),
             max_request_bytes: 100 * 1024 * 1024,
             max_connections: 2_000,

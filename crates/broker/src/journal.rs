@@ -18,8 +18,6 @@ const PATH: &str = "journal";
 const FRESH_PATH: &str = "journal.new";
 /// Length and checksum before each frame's entries.
 const FRAME: usize = 8;
-/// A journal smaller than this is never replaced.
-const SMALL: u64 = 1024 * 1024;
 /// A journal is replaced when it is this many times larger than it was when fresh.
 const GROWTH: u64 = 4;
 
@@ -670,9 +668,9 @@ impl Journal {
         Ok(())
     }
 
-    /// True when the journal has grown so much that it should be replaced.
-    pub(crate) fn is_overgrown(&self) -> bool {
-        self.file.len() > SMALL.max(self.fresh_len * GROWTH)
+    /// True when the journal has grown so much that it should be replaced; one smaller than `small` never has.
+    pub(crate) fn is_overgrown(&self, small: u64) -> bool {
+        self.file.len() > small.max(self.fresh_len * GROWTH)
     }
 
     /// Replaces everything said so far by `entries`, which must say the same.

@@ -162,6 +162,11 @@ impl PartitionLog {
         self.producers.check(header)
     }
 
+    /// True when the producer has written here, and not too long ago.
+    pub(crate) fn knows_producer(&self, producer_id: i64) -> bool {
+        self.producers.knows(producer_id)
+    }
+
     /// True when the producer has a transaction open in this partition.
     pub(crate) fn has_open_transaction(&self, producer_id: i64) -> bool {
         self.producers.has_open_transaction(producer_id)

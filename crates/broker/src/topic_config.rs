@@ -95,6 +95,14 @@ static DEFINITIONS: [Definition; 34] = [
     definition("unclean.leader.election.enable", Kind::Boolean, "false", Check::Boolean),
 ];
 
+/// What a config of topics is called where it is set for all topics of a broker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct BrokerName {
+    pub(crate) name: &'static str,
+    /// Whether what holds if nothing is set has this name, too; where brokers have several for one thing, it has none.
+    pub(crate) has_default: bool,
+}
+
 /// What was set for one topic, over the broker's and Apache Kafka's defaults.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Overrides(pub(crate) BTreeMap<String, String>);
@@ -113,6 +121,41 @@ impl Definition {
     /// The config of that name.
     pub(crate) fn of(name: &str) -> Option<&'static Self> {
         DEFINITIONS.iter().find(|definition| definition.name == name)
+    }
+
+    /// What brokers call it.
+    pub(crate) fn name_for_brokers(&self) -> BrokerName {
+        let (name, has_default) = match self.name {
+            "cleanup.policy" => ("log.cleanup.policy", true),
+            "delete.retention.ms" => ("log.cleaner.delete.retention.ms", true),
+            "file.delete.delay.ms" => ("log.segment.delete.delay.ms", true),
+            "flush.messages" => ("log.flush.interval.messages", true),
+            "flush.ms" => ("log.flush.interval.ms", false),
+            "index.interval.bytes" => ("log.index.interval.bytes", true),
+            "local.retention.bytes" => ("log.local.retention.bytes", true),
+            "local.retention.ms" => ("log.local.retention.ms", true),
+            "max.compaction.lag.ms" => ("log.cleaner.max.compaction.lag.ms", true),
+            "max.message.bytes" => ("message.max.bytes", true),
+            "message.timestamp.after.max.ms" => ("log.message.timestamp.after.max.ms", true),
+            "message.timestamp.before.max.ms" => ("log.message.timestamp.before.max.ms", true),
+            "message.timestamp.type" => ("log.message.timestamp.type", true),
+            "min.cleanable.dirty.ratio" => ("log.cleaner.min.cleanable.ratio", true),
+            "min.compaction.lag.ms" => ("log.cleaner.min.compaction.lag.ms", true),
+            "preallocate" => ("log.preallocate", true),
+            "retention.bytes" => ("log.retention.bytes", true),
+            "retention.ms" => ("log.retention.ms", false),
+            "segment.bytes" => ("log.segment.bytes", true),
+            "segment.index.bytes" => ("log.index.size.max.bytes", true),
+            "segment.jitter.ms" => ("log.roll.jitter.ms", false),
+            "segment.ms" => ("log.roll.ms", false),
+            "follower.replication.throttled.replicas"
+            | "leader.replication.throttled.replicas"
+            | "remote.log.copy.disable"
+            | "remote.log.delete.on.disable"
+            | "remote.storage.enable" => (self.name, false),
+            name => (name, true),
+        };
+        BrokerName { name, has_default }
     }
 
     /// Says why `value` cannot be taken.

@@ -162,6 +162,8 @@ counted! {
         Compacted,
         /// A broker started over a torn write.
         TornTail,
+        /// The broker replaced its journal by a shorter one.
+        JournalReplaced,
         /// A fetch waited for data.
         FetchWaited,
     }

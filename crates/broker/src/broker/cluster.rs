@@ -87,6 +87,8 @@ static FEATURES: &[(&str, i16, i16, i16)] = &[
 const NO_OPERATIONS: i32 = i32::MIN;
 /// Every operation on a topic, as bits: without authorization, everybody may do everything.
 const ALL_TOPIC_OPERATIONS: i32 = 0b1101_1111_1000;
+/// Every operation on the cluster.
+const ALL_CLUSTER_OPERATIONS: i32 = 0b1_1111_1010_0000;
 /// Most partitions in one answer to `DescribeTopicPartitions`.
 const MAX_DESCRIBED_PARTITIONS: usize = 2_000;
 /// The kind of endpoint that `DescribeCluster` can be asked for, beside controllers.
@@ -133,9 +135,11 @@ impl Broker {
 
     pub(super) fn metadata(&mut self, version: i16, request: MetadataRequest) -> MetadataResponse {
         let may_create = version < 4 || request.allow_auto_topic_creation;
+        let (tells_topics, tells_cluster) =
+            (request.include_topic_authorized_operations, request.include_cluster_authorized_operations);
         // An empty list meant "all" in version 0.
         let asked = request.topics.filter(|topics| version > 0 || !topics.is_empty());
-        let topics = match asked {
+        let mut topics: Vec<MetadataResponseTopic> = match asked {
             None => self.topics.iter().map(|topic| self.described(topic)).collect(),
             Some(asked) => asked
                 .into_iter()
@@ -145,9 +149,14 @@ impl Broker {
                 })
                 .collect(),
         };
+        for topic in topics.iter_mut().filter(|topic| tells_topics && topic.error_code == 0) {
+            topic.topic_authorized_operations = ALL_TOPIC_OPERATIONS;
+        }
         let broker =
             MetadataResponseBroker::default().with_node_id(self.node()).with_host(self.host()).with_port(self.port());
+        let operations = if tells_cluster { ALL_CLUSTER_OPERATIONS } else { NO_OPERATIONS };
         MetadataResponse::default()
+            .with_cluster_authorized_operations(operations)
             .with_brokers(vec![broker])
             .with_cluster_id(Some(self.cluster_id.clone().into()))
             .with_controller_id(self.node())
@@ -276,10 +285,11 @@ impl Broker {
     }
 
     pub(super) fn describe_cluster(&self, version: i16, request: DescribeClusterRequest) -> DescribeClusterResponse {
+        let tells = request.include_cluster_authorized_operations;
         let response = DescribeClusterResponse::default()
             .with_cluster_id(self.cluster_id.clone().into())
             .with_controller_id(self.node())
-            .with_cluster_authorized_operations(NO_OPERATIONS);
+            .with_cluster_authorized_operations(if tells { ALL_CLUSTER_OPERATIONS } else { NO_OPERATIONS });
         if version >= 1 && request.endpoint_type != BROKER_ENDPOINTS {
             return response
                 .with_error_code(code(ResponseError::MismatchedEndpointType))

@@ -17,7 +17,7 @@ use kafka_protocol::messages::{
 };
 use kafka_protocol::protocol::StrBytes;
 
-use super::topics::{Refusal, SOURCE_BROKER, SOURCE_DEFAULT, SOURCE_TOPIC};
+use super::topics::{Refusal, SOURCE_BROKER, SOURCE_DEFAULT, SOURCE_TOPIC, check_name, repeated};
 use super::{Broker, MALFORMED, code};
 use crate::group_config;
 use crate::journal::Entry;
@@ -31,6 +31,8 @@ const CLIENT_METRICS: i8 = 16;
 const GROUP: i8 = 32;
 /// Where a group's config comes from when it was set.
 const SOURCE_GROUP: i8 = 8;
+/// What is said of a config that one request names twice.
+const TWICE: &str = "Error due to duplicate config keys";
 /// What `IncrementalAlterConfigs` does with a value.
 const SET: i8 = 0;
 const DELETE: i8 = 1;
@@ -55,7 +57,8 @@ impl Broker {
                     .with_resource_name(resource.resource_name);
                 match described {
                     Ok(mut configs) => {
-                        if let Some(keys) = resource.configuration_keys {
+                        // An empty list asks for all, as none does.
+                        if let Some(keys) = resource.configuration_keys.filter(|keys| !keys.is_empty()) {
                             configs.retain(|config| keys.contains(&config.name));
                         }
                         result.with_error_message(Some(StrBytes::new())).with_configs(configs)
@@ -68,6 +71,7 @@ impl Broker {
     }
 
     fn topic_configs(&self, name: &str, synonyms: bool) -> Result<Vec<DescribeConfigsResourceResult>, Refusal> {
+        check_name(name)?;
         let topic = self.topics.get(name).ok_or((ResponseError::UnknownTopicOrPartition, String::new()))?;
         let described = Definition::shown()
             .map(|definition| {
@@ -87,14 +91,15 @@ impl Broker {
     /// Every place that says something about a config, the one in force first.
     fn synonyms(&self, definition: &Definition, overrides: &Overrides) -> Vec<DescribeConfigsSynonym> {
         let name = definition.name;
+        let brokers = definition.name_for_brokers();
         let places = [
-            (overrides.0.get(name).map(String::as_str), SOURCE_TOPIC),
-            (self.defaults.0.get(name).map(String::as_str), SOURCE_BROKER),
-            (Some(definition.default), SOURCE_DEFAULT),
+            (name, overrides.0.get(name).map(String::as_str), SOURCE_TOPIC),
+            (brokers.name, self.defaults.0.get(name).map(String::as_str), SOURCE_BROKER),
+            (brokers.name, Some(definition.default).filter(|_| brokers.has_default), SOURCE_DEFAULT),
         ];
         places
             .into_iter()
-            .filter_map(|(value, source)| {
+            .filter_map(|(name, value, source)| {
                 let value: StrBytes = value?.to_owned().into();
                 Some(
                     DescribeConfigsSynonym::default()
@@ -109,7 +114,7 @@ impl Broker {
     /// Configs of a group, which need not exist.
     fn group_configs(&self, name: &str, synonyms: bool) -> Result<Vec<DescribeConfigsResourceResult>, Refusal> {
         if name.is_empty() {
-            return Err((ResponseError::InvalidRequest, "Group name must not be empty.".to_owned()));
+            return Err((ResponseError::InvalidRequest, "Group name must not be empty".to_owned()));
         }
         let none = Overrides::default();
         let own = self.groups.configs_of(name).unwrap_or(&none);
@@ -225,14 +230,22 @@ impl Broker {
     }
 
     pub(super) fn alter_configs(&mut self, request: AlterConfigsRequest) -> AlterConfigsResponse {
+        let resources = request.resources.iter();
+        let repeated = repeated(resources.map(|resource| (resource.resource_type, resource.resource_name.clone())));
         let mut responses = Vec::new();
         for resource in request.resources {
-            let result = self.check_alterable(resource.resource_type, &resource.resource_name).and_then(|()| {
-                let values = resource
-                    .configs
-                    .iter()
-                    .filter_map(|config| Some((config.name.to_string(), config.value.as_ref()?.to_string())))
-                    .collect();
+            let place = (resource.resource_type, resource.resource_name.clone());
+            let once = if repeated.contains(&place) { Err(not_once()) } else { Ok(()) };
+            let alterable = || self.check_alterable(resource.resource_type, &resource.resource_name);
+            let result = once.and_then(|()| alterable()).and_then(|()| {
+                let mut values = BTreeMap::new();
+                for config in &resource.configs {
+                    let name = config.name.to_string();
+                    let value = config.value.as_ref().ok_or_else(|| null_value(&name))?;
+                    if values.insert(name, value.to_string()).is_some() {
+                        return Err((ResponseError::InvalidRequest, TWICE.to_owned()));
+                    }
+                }
                 self.set_configs(
                     resource.resource_type,
                     &resource.resource_name,
@@ -256,11 +269,15 @@ impl Broker {
         &mut self,
         request: IncrementalAlterConfigsRequest,
     ) -> IncrementalAlterConfigsResponse {
+        let resources = request.resources.iter();
+        let repeated = repeated(resources.map(|resource| (resource.resource_type, resource.resource_name.clone())));
         let mut responses = Vec::new();
         for resource in request.resources {
             let name = resource.resource_name.to_string();
-            let result = self
-                .check_alterable(resource.resource_type, &name)
+            let place = (resource.resource_type, resource.resource_name.clone());
+            let once = if repeated.contains(&place) { Err(not_once()) } else { Ok(()) };
+            let result = once
+                .and_then(|()| self.check_alterable(resource.resource_type, &name))
                 .and_then(|()| self.changed(resource.resource_type, &name, resource.configs))
                 .and_then(|configs| self.set_configs(resource.resource_type, &name, configs, request.validate_only));
             let (error, message) = told(result);
@@ -278,7 +295,10 @@ impl Broker {
     fn check_alterable(&self, kind: i8, name: &str) -> Result<(), Refusal> {
         match kind {
             TOPIC if self.topics.get(name).is_some() => Ok(()),
-            TOPIC => Err(unknown_topic(name)),
+            TOPIC if name.is_empty() => {
+                Err((ResponseError::InvalidRequest, "Default topic resources are not allowed.".to_owned()))
+            }
+            TOPIC => check_name(name).and_then(|()| Err(unknown_topic(name))),
             GROUP if name.is_empty() => {
                 Err((ResponseError::InvalidRequest, "Default group resources are not allowed.".to_owned()))
             }
@@ -312,7 +332,7 @@ impl Broker {
             let config = change.name.to_string();
             let invalid = |reason: String| (ResponseError::InvalidConfig, reason);
             if seen.insert(config.clone(), ()).is_some() {
-                return Err((ResponseError::InvalidRequest, "Error due to duplicate config keys".to_owned()));
+                return Err((ResponseError::InvalidRequest, TWICE.to_owned()));
             }
             let value = change.value.map(|value| value.to_string());
             // What is not there can be removed, even what cannot be there.
@@ -346,7 +366,7 @@ impl Broker {
                     configs.0.insert(config, list.join(","));
                 }
                 (SET | APPEND | SUBTRACT, None) => {
-                    return Err((ResponseError::InvalidRequest, format!("Null value not supported for : {config}")));
+                    return Err(null_value(&config));
                 }
                 (operation, _) => {
                     let reason = format!("Unknown operation type {operation} for: {config}");
@@ -377,6 +397,14 @@ impl Broker {
         }
         self.record_topic_change(Entry::TopicConfigs { id, configs: configs.pairs() })
     }
+}
+
+fn not_once() -> Refusal {
+    (ResponseError::InvalidRequest, "Each resource must appear at most once.".to_owned())
+}
+
+fn null_value(config: &str) -> Refusal {
+    (ResponseError::InvalidRequest, format!("Null value not supported for : {config}"))
 }
 
 fn unknown_topic(name: &str) -> Refusal {

@@ -9,6 +9,7 @@ use kafka_protocol::messages::{
 use kafka_protocol::protocol::StrBytes;
 use uuid::Uuid;
 
+use super::group_api::ALL_GROUP_OPERATIONS;
 use super::topics::Topics;
 use super::{Broker, Outcome, Reply, code};
 use crate::groups::{Beat, ConsumerMember, Effects, Group, TopicDirectory};
@@ -70,8 +71,15 @@ impl Broker {
         &self,
         request: ConsumerGroupDescribeRequest,
     ) -> ConsumerGroupDescribeResponse {
+        let operations = if request.include_authorized_operations { ALL_GROUP_OPERATIONS } else { NO_OPERATIONS };
         let groups = request.group_ids.into_iter().map(|id| {
-            let described = DescribedGroup::default().with_authorized_operations(NO_OPERATIONS);
+            let described = DescribedGroup::default().with_authorized_operations(operations);
+            if id.is_empty() {
+                return described
+                    .with_group_id(id)
+                    .with_error_code(code(ResponseError::InvalidGroupId))
+                    .with_error_message(None);
+            }
             let found = self.groups.get(&id);
             match found.and_then(|group| Some((group, group.consumer.as_ref()?))) {
                 Some((group, consumer)) => described

@@ -37,6 +37,8 @@ const NO_PROTOCOL_VERSION: i16 = 7;
 const NOT_FOUND_VERSION: i16 = 6;
 /// "Not asked for", where authorized operations would be told: there is no authorization to tell about.
 const NO_OPERATIONS: i32 = i32::MIN;
+/// Every operation on a group, as bits.
+pub(super) const ALL_GROUP_OPERATIONS: i32 = 0b1101_0100_1000;
 /// Kinds of groups.
 const CLASSIC: &str = "classic";
 const MODERN: &str = "consumer";
@@ -88,7 +90,11 @@ impl Broker {
     }
 
     pub(super) fn heartbeat(&mut self, request: HeartbeatRequest) -> HeartbeatResponse {
-        let result = self.groups.heartbeat(self.now.elapsed, &request);
+        let result = if request.group_id.is_empty() {
+            Err(ResponseError::InvalidGroupId)
+        } else {
+            self.groups.heartbeat(self.now.elapsed, &request)
+        };
         HeartbeatResponse::default().with_error_code(result_code(result))
     }
 
@@ -98,6 +104,10 @@ impl Broker {
         request: LeaveGroupRequest,
         replies: &mut Vec<Reply>,
     ) -> Outcome {
+        if request.group_id.is_empty() {
+            let refused = LeaveGroupResponse::default().with_error_code(code(ResponseError::InvalidGroupId));
+            return Outcome::Answer(ResponseKind::LeaveGroup(refused));
+        }
         let mut effects = Effects::default();
         let group = self.groups.get(&request.group_id);
         let is_consumer = group.is_some_and(|group| group.consumer.is_some());
@@ -365,11 +375,12 @@ impl Broker {
     }
 
     pub(super) fn describe_groups(&self, version: i16, request: DescribeGroupsRequest) -> DescribeGroupsResponse {
+        let operations = if request.include_authorized_operations { ALL_GROUP_OPERATIONS } else { NO_OPERATIONS };
         let groups = request
             .groups
             .into_iter()
             .map(|id| {
-                let described = DescribedGroup::default().with_authorized_operations(NO_OPERATIONS);
+                let described = DescribedGroup::default().with_authorized_operations(operations);
                 let found = self.groups.get(&id);
                 match found {
                     Some(group) if group.consumer.is_none() => describe(described.with_group_id(id), group),

@@ -80,7 +80,7 @@ impl Broker {
     }
 
     fn look_after_journal(&mut self) {
-        let result = if self.journal.is_overgrown() {
+        let result = if self.journal.is_overgrown(self.config.journal_min_bytes) {
             let mut entries = vec![
                 Entry::Cluster { id: self.cluster_id.clone() },
                 Entry::ProducerIds { next: self.reserved_producer_ids },

@@ -18,7 +18,7 @@ use kurier_kafka::batch::{
 };
 use uuid::Uuid;
 
-use super::transactions::Membership;
+use super::transactions::{Membership, PRODUCE_ADDS_VERSION};
 use super::{Broker, Outcome, code};
 use crate::log::Verdict;
 use crate::topic_config::TopicConfig;
@@ -177,6 +177,15 @@ impl Broker {
         let append_time = if config.log.log_append_time { now_ms } else { NO_APPEND_TIME };
         if header.has_producer() {
             match log.check_producer(&header) {
+                // Every transaction of the second version has an epoch of its own: what does not begin it lacks what comes before it.
+                Verdict::Append
+                    if header.is_transactional()
+                        && version >= PRODUCE_ADDS_VERSION
+                        && header.base_sequence != 0
+                        && !log.knows_producer(header.producer_id) =>
+                {
+                    return Err(Refusal::by_log(ResponseError::OutOfOrderSequenceNumber, log.start_offset()));
+                }
                 Verdict::Append => {}
                 Verdict::Duplicate { base_offset, timestamp_ms } => {
                     log.flush_if_due(&config.log).map_err(|error| unwritten(&name, data.index, &error))?;

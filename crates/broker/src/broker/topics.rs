@@ -1,6 +1,6 @@
 //! Topics: which there are, their partitions and configs; creating, growing and deleting them.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 
 use kafka_protocol::ResponseError;
@@ -9,8 +9,8 @@ use kafka_protocol::messages::create_topics_request::CreatableTopic;
 use kafka_protocol::messages::create_topics_response::{CreatableTopicConfigs, CreatableTopicResult};
 use kafka_protocol::messages::delete_topics_response::DeletableTopicResult;
 use kafka_protocol::messages::{
-    CreatePartitionsRequest, CreatePartitionsResponse, CreateTopicsRequest, CreateTopicsResponse, DeleteTopicsRequest,
-    DeleteTopicsResponse, TopicName,
+    BrokerId, CreatePartitionsRequest, CreatePartitionsResponse, CreateTopicsRequest, CreateTopicsResponse,
+    DeleteTopicsRequest, DeleteTopicsResponse, TopicName,
 };
 use kafka_protocol::protocol::StrBytes;
 use uuid::Uuid;
@@ -201,7 +201,7 @@ impl Topics {
 
     /// Opens the logs of all topics, and removes folders of topics that are no more.
     pub(super) fn open_logs(&mut self, store: &dyn Store) -> io::Result<()> {
-        let known: std::collections::BTreeSet<String> = self.iter().map(Topic::folder_name).collect();
+        let known: BTreeSet<String> = self.iter().map(Topic::folder_name).collect();
         for name in store.list(FOLDER)? {
             if !known.contains(&name) {
                 store.remove(&format!("{FOLDER}/{name}"))?;
@@ -264,23 +264,27 @@ pub(super) fn is_legal_name(name: &str) -> bool {
     !name.is_empty() && name != "." && name != ".." && name.len() <= MAX_NAME && name.bytes().all(legal)
 }
 
+/// Refuses what no topic may be called.
+pub(super) fn check_name(name: &str) -> Result<(), Refusal> {
+    if is_legal_name(name) {
+        return Ok(());
+    }
+    let what = match name {
+        "" => "the empty string is not allowed".to_owned(),
+        "." | ".." => format!("'{name}' is not allowed"),
+        long if long.len() > MAX_NAME => {
+            format!("the length of '{name}' is longer than the max allowed length {MAX_NAME}")
+        }
+        _ => format!("'{name}' contains one or more characters other than ASCII alphanumerics, '.', '_' and '-'"),
+    };
+    Err((ResponseError::InvalidTopicException, format!("Topic name is invalid: {what}")))
+}
+
 impl Broker {
     /// Checks a topic that is to be created; returns its number of partitions.
     fn check_new_topic(&self, topic: &NewTopic) -> Result<i32, Refusal> {
         let name = &topic.name;
-        if !is_legal_name(name) {
-            let what = match name.as_str() {
-                "" => "the empty string is not allowed".to_owned(),
-                "." | ".." => format!("'{name}' is not allowed"),
-                long if long.len() > MAX_NAME => {
-                    format!("the length of '{name}' is longer than the max allowed length {MAX_NAME}")
-                }
-                _ => {
-                    format!("'{name}' contains one or more characters other than ASCII alphanumerics, '.', '_' and '-'")
-                }
-            };
-            return Err((ResponseError::InvalidTopicException, format!("Topic name is invalid: {what}")));
-        }
+        check_name(name)?;
         if self.topics.get(name).is_some() {
             return Err((ResponseError::TopicAlreadyExists, format!("Topic '{name}' already exists.")));
         }
@@ -349,6 +353,25 @@ impl Broker {
         CreateTopicsResponse::default().with_topics(results)
     }
 
+    /// Whether a partition can be where somebody wants it.
+    fn check_assigned(&self, brokers: &[BrokerId]) -> Result<(), Refusal> {
+        let node = self.config.node_id;
+        let reason = match brokers {
+            [] => "The manual partition assignment includes an empty replica list.".to_owned(),
+            brokers => match brokers.iter().find(|id| id.0 != node) {
+                Some(other) => format!(
+                    "The manual partition assignment includes broker {}, but no such broker is registered.",
+                    other.0
+                ),
+                None if brokers.len() > 1 => {
+                    format!("The manual partition assignment includes the broker {node} more than once.")
+                }
+                None => return Ok(()),
+            },
+        };
+        Err((ResponseError::InvalidReplicaAssignment, reason))
+    }
+
     fn create_requested(&mut self, asked: CreatableTopic, validate_only: bool) -> Result<(i32, Overrides), Refusal> {
         let mut configs = BTreeMap::new();
         for config in asked.configs {
@@ -385,18 +408,10 @@ impl Broker {
             let mut indices: Vec<i32> = asked.assignments.iter().map(|one| one.partition_index).collect();
             indices.sort_unstable();
             let invalid = |reason: String| Err((ResponseError::InvalidReplicaAssignment, reason));
-            let node = self.config.node_id;
-            let mut brokers = asked.assignments.iter().flat_map(|one| &one.broker_ids).map(|id| id.0);
-            if let Some(other) = brokers.find(|id| *id != node) {
-                return invalid(format!(
-                    "The manual partition assignment includes broker {other}, but no such broker is registered."
-                ));
+            if let Some(twice) = indices.windows(2).find(|pair| pair[0] == pair[1]) {
+                return invalid(format!("Found multiple manual partition assignments for partition {}", twice[0]));
             }
-            if asked.assignments.iter().any(|one| one.broker_ids.len() != 1) {
-                return invalid(format!(
-                    "The manual partition assignment must name broker {node} once for each partition."
-                ));
-            }
+            asked.assignments.iter().try_for_each(|one| self.check_assigned(&one.broker_ids))?;
             if !indices.iter().copied().eq(0..i32::try_from(indices.len()).unwrap_or(0)) {
                 return invalid("partitions should be a consecutive 0-based integer sequence".to_owned());
             }
@@ -449,28 +464,57 @@ impl Broker {
     }
 
     pub(super) fn delete_topics(&mut self, version: i16, request: DeleteTopicsRequest) -> DeleteTopicsResponse {
-        let mut responses = Vec::new();
-        if version < 6 {
-            for name in request.topic_names {
-                let id = self.topics.get(&name).map(|topic| topic.id);
-                let result = self.delete_topic(id, ResponseError::UnknownTopicOrPartition);
-                responses.push(deletion_result(version, Some(name), None, result));
-            }
+        let asked: Vec<(Option<TopicName>, Uuid)> = if version < 6 {
+            request.topic_names.into_iter().map(|name| (Some(name), Uuid::nil())).collect()
         } else {
-            for asked in request.topics {
-                let (id, name, unknown) = match asked.name {
-                    Some(name) => {
-                        let id = self.topics.get(&name).map(|topic| topic.id);
-                        (id, Some(name), ResponseError::UnknownTopicOrPartition)
+            request.topics.into_iter().map(|topic| (topic.name, topic.topic_id)).collect()
+        };
+        // A topic that is named twice, in whatever way, stays: who asks does not know what they are doing.
+        let id_of = |(name, id): &(Option<TopicName>, Uuid)| match name {
+            Some(name) => self.topics.get(name).map_or(Uuid::nil(), |topic| topic.id),
+            None => *id,
+        };
+        let ids = repeated(asked.iter().map(id_of).filter(|id| !id.is_nil()));
+        let names = repeated(asked.iter().filter_map(|(name, _)| name.clone()));
+        let mut responses: Vec<DeletableTopicResult> = Vec::new();
+        for (name, id) in asked {
+            let refused = |reason: &str| Err((ResponseError::InvalidRequest, reason.to_owned()));
+            let (id, name, unknown, refusal) = match name {
+                Some(name) if !id.is_nil() => {
+                    let refusal = refused("You may not specify both topic name and topic id.");
+                    (Some(id), Some(name), ResponseError::UnknownTopicOrPartition, refusal)
+                }
+                Some(name) if names.contains(&name) => {
+                    if responses.iter().any(|told| told.name.as_ref() == Some(&name)) {
+                        continue;
                     }
-                    None => {
-                        let name = self.topics.by_id(asked.topic_id).map(Topic::wire_name);
-                        (Some(asked.topic_id), name, ResponseError::UnknownTopicId)
+                    let refusal = refused("Duplicate topic name.");
+                    (None, Some(name), ResponseError::UnknownTopicOrPartition, refusal)
+                }
+                Some(name) => {
+                    let id = self.topics.get(&name).map(|topic| topic.id);
+                    (id, Some(name), ResponseError::UnknownTopicOrPartition, Ok(()))
+                }
+                None if id.is_nil() => {
+                    let refusal = refused("Neither topic name nor id were specified.");
+                    (None, None, ResponseError::UnknownTopicId, refusal)
+                }
+                None => {
+                    let name = self.topics.by_id(id).map(Topic::wire_name);
+                    (Some(id), name, ResponseError::UnknownTopicId, Ok(()))
+                }
+            };
+            let refusal = match id {
+                Some(id) if refusal.is_ok() && ids.contains(&id) => {
+                    if responses.iter().any(|told| told.topic_id == id) {
+                        continue;
                     }
-                };
-                let result = self.delete_topic(id, unknown);
-                responses.push(deletion_result(version, name, id, result));
-            }
+                    refused("The provided topic name maps to an ID that was already supplied.")
+                }
+                _ => refusal,
+            };
+            let result = refusal.and_then(|()| self.delete_topic(id, unknown));
+            responses.push(deletion_result(version, name, id, result));
         }
         DeleteTopicsResponse::default().with_responses(responses)
     }
@@ -501,14 +545,19 @@ impl Broker {
     }
 
     pub(super) fn create_partitions(&mut self, request: CreatePartitionsRequest) -> CreatePartitionsResponse {
-        let mut results = Vec::new();
+        let repeated = repeated(request.topics.iter().map(|topic| topic.name.clone()));
+        let mut results: Vec<CreatePartitionsTopicResult> = Vec::new();
         for asked in request.topics {
-            let result = self.add_partitions(
-                &asked.name,
-                asked.count,
-                asked.assignments.map(|list| list.len()),
-                request.validate_only,
-            );
+            let is_repeated = repeated.contains(&asked.name);
+            if is_repeated && results.iter().any(|result| result.name == asked.name) {
+                continue;
+            }
+            let assigned = asked.assignments.map(|list| list.into_iter().map(|one| one.broker_ids).collect());
+            let result = if is_repeated {
+                Err((ResponseError::InvalidRequest, "Duplicate topic name.".to_owned()))
+            } else {
+                self.add_partitions(&asked.name, asked.count, assigned, request.validate_only)
+            };
             let (error, message) = match result {
                 Ok(()) => (0, None),
                 Err((error, message)) => (code(error), (!message.is_empty()).then(|| message.into())),
@@ -527,7 +576,7 @@ impl Broker {
         &mut self,
         name: &str,
         count: i32,
-        assigned: Option<usize>,
+        assigned: Option<Vec<Vec<BrokerId>>>,
         validate_only: bool,
     ) -> Result<(), Refusal> {
         let Some(topic) = self.topics.get(name) else {
@@ -546,18 +595,37 @@ impl Broker {
             let reason = format!("This broker keeps at most {MAX_PARTITIONS} partitions of a topic.");
             return Err((ResponseError::InvalidPartitions, reason));
         }
-        if assigned.is_some_and(|assigned| i32::try_from(assigned) != Ok(count - present)) {
-            let reason = format!(
-                "Attempted to add {} additional partition(s), but another number of assignments was specified.",
-                count - present
-            );
-            return Err((ResponseError::InvalidReplicaAssignment, reason));
+        if let Some(assigned) = assigned {
+            let given = assigned.len();
+            if i32::try_from(given) != Ok(count - present) {
+                let reason = format!(
+                    "Attempted to add {} additional partition(s), but only {given} assignment(s) were specified.",
+                    count - present
+                );
+                return Err((ResponseError::InvalidReplicaAssignment, reason));
+            }
+            assigned.iter().try_for_each(|brokers| self.check_assigned(brokers))?;
         }
         if validate_only {
             return Ok(());
         }
         self.record_topic_change(Entry::PartitionsAdded { id, partitions: count })
     }
+}
+
+/// What is named more than once.
+pub(super) fn repeated<T: Ord>(names: impl Iterator<Item = T>) -> BTreeSet<T> {
+    let (mut seen, mut repeated) = (BTreeSet::new(), BTreeSet::new());
+    for name in names {
+        match seen.take(&name) {
+            None => drop(seen.insert(name)),
+            Some(before) => {
+                repeated.insert(before);
+                seen.insert(name);
+            }
+        }
+    }
+    repeated
 }
 
 fn refused_topic(name: TopicName, (error, message): Refusal) -> CreatableTopicResult {

@@ -32,7 +32,7 @@ use crate::journal::{Entry, TransactionEntry};
 /// The last epoch that is given out; after it comes a new producer id.
 const LAST_EPOCH: i16 = i16::MAX - 1;
 /// First version of `Produce` whose records add their partition to the transaction.
-const PRODUCE_ADDS_VERSION: i16 = 12;
+pub(super) const PRODUCE_ADDS_VERSION: i16 = 12;
 /// First version of `Produce` whose senders know that they can go on after an abort.
 const PRODUCE_ABORTABLE_VERSION: i16 = 11;
 /// First version of `TxnOffsetCommit` that adds its group to the transaction, and the one before, whose senders know of aborts.
@@ -262,7 +262,8 @@ impl Broker {
     }
 
     fn init_transactional(&mut self, id: &str, request: &InitProducerIdRequest) -> Result<(i64, i16), ResponseError> {
-        if id.is_empty() {
+        // An epoch is that of a producer id.
+        if id.is_empty() || (request.producer_id.0 == NO_ID) != (request.producer_epoch == NO_EPOCH) {
             return Err(ResponseError::InvalidRequest);
         }
         let longest = i32::try_from(self.config.transaction_max_timeout.as_millis()).unwrap_or(i32::MAX);
@@ -467,7 +468,11 @@ impl Broker {
         epoch: i16,
         group: &str,
     ) -> Result<(), ResponseError> {
-        let transaction = self.transactions.owned(id, producer_id, epoch)?;
+        // As in a write to the group's log.
+        let transaction = self.transactions.owned(id, producer_id, epoch).map_err(|error| match error {
+            ResponseError::ProducerFenced => ResponseError::InvalidProducerEpoch,
+            error => error,
+        })?;
         if transaction.phase == Phase::Ongoing && transaction.groups.contains(group) {
             return Ok(());
         }
@@ -501,6 +506,9 @@ impl Broker {
         commit: bool,
         bumps: bool,
     ) -> Result<(i64, i16), ResponseError> {
+        if id.is_empty() {
+            return Err(ResponseError::InvalidRequest);
+        }
         let known = self.transactions.by_id.get(id).ok_or(ResponseError::InvalidProducerIdMapping)?;
         let decided = known.phase.decided().is_some();
         let complete = matches!(known.phase, Phase::CompleteCommit | Phase::CompleteAbort);

@@ -55,12 +55,12 @@ impl Groups {
                 Err(ResponseError::UnsupportedVersion)
             };
         }
+        // Whoever names no generation need not be a member of a group that has none.
+        if committer.generation < 0 && group.state == State::Empty {
+            return Ok(());
+        }
         if anonymous {
-            return if in_transaction || group.state == State::Empty {
-                Ok(())
-            } else {
-                Err(ResponseError::UnknownMemberId)
-            };
+            return if in_transaction { Ok(()) } else { Err(ResponseError::UnknownMemberId) };
         }
         group.check_member(committer.member_id, committer.instance_id, committer.generation)?;
         match group.state {

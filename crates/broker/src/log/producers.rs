@@ -162,6 +162,11 @@ impl Producers {
         self.known.values().filter_map(|producer| producer.transaction_start).min()
     }
 
+    /// True when something is known of the producer.
+    pub(crate) fn knows(&self, producer_id: i64) -> bool {
+        self.known.contains_key(&producer_id)
+    }
+
     /// True when the producer has an open transaction here.
     pub(crate) fn has_open_transaction(&self, producer_id: i64) -> bool {
         self.known.get(&producer_id).is_some_and(|producer| producer.transaction_start.is_some())

@@ -11,7 +11,7 @@ mod transactions;
 mod transactions_v2;
 
 use kafka_protocol::messages::alter_configs_request::{AlterConfigsResource, AlterableConfig};
-use kafka_protocol::messages::create_partitions_request::CreatePartitionsTopic;
+use kafka_protocol::messages::create_partitions_request::{CreatePartitionsAssignment, CreatePartitionsTopic};
 use kafka_protocol::messages::create_topics_request::{
     CreatableReplicaAssignment, CreatableTopic, CreatableTopicConfig,
 };
@@ -158,6 +158,13 @@ fn topics() -> Vec<Step> {
         create("create what collides with the last one", 7, vec![creatable("a.b_c", 1, &[])]),
         create("create by hand", 7, vec![manual(&[(0, &[1]), (1, &[1])])]),
         create("create by hand with a gap", 7, vec![manual(&[(0, &[1]), (2, &[1])]).with_name(topic("gap"))]),
+        create(
+            "create by hand one partition twice",
+            7,
+            vec![manual(&[(0, &[1]), (0, &[1])]).with_name(topic("twice"))],
+        ),
+        create("create by hand at no broker", 7, vec![manual(&[(0, &[])]).with_name(topic("nowhere"))]),
+        create("create by hand at one broker twice", 7, vec![manual(&[(0, &[1, 1])]).with_name(topic("twice"))]),
         create("create by hand elsewhere", 7, vec![manual(&[(0, &[9])]).with_name(topic("elsewhere"))]),
         create(
             "create by hand and by number",
@@ -183,7 +190,23 @@ fn topics() -> Vec<Step> {
         create_partitions("grow to minus one", "t", -1, false),
         create_partitions("grow what is not there", "missing", 3, false),
         create_partitions("only try to grow", "t", 9, true),
+        assign_partitions("grow with too few assignments", &[("t", 5, &[&[1]])]),
+        assign_partitions("grow elsewhere", &[("t", 4, &[&[9]])]),
+        assign_partitions("grow to one broker twice", &[("t", 4, &[&[1, 1]])]),
+        assign_partitions("grow to no broker", &[("t", 4, &[&[]])]),
+        assign_partitions("grow twice in one request", &[("t", 4, &[&[1]]), ("t", 5, &[&[1], &[1]])]),
         metadata("metadata after growing", 12, &["t"]),
+        step("metadata with what may be done", ApiKey::Metadata, 10, |_| {
+            let asked = MetadataRequestTopic::default().with_name(Some(topic("t")));
+            let request = MetadataRequest::default().with_topics(Some(vec![asked]));
+            let request = request.with_include_topic_authorized_operations(true);
+            RequestKind::Metadata(request.with_include_cluster_authorized_operations(true))
+        })
+        .repeatable(),
+        step("describe the cluster with what may be done", ApiKey::DescribeCluster, 1, |_| {
+            let request = DescribeClusterRequest::default().with_endpoint_type(1);
+            RequestKind::DescribeCluster(request.with_include_cluster_authorized_operations(true))
+        }),
         describe_partitions("describe partitions", &["t", "missing", "table"], 2000, None),
         describe_partitions("describe partitions by pages", &["t", "table"], 2, None),
         describe_partitions("describe partitions from a cursor", &["t", "table"], 2, Some(("t", 2))),
@@ -198,6 +221,22 @@ fn create_partitions(name: &'static str, of: &'static str, count: i32, validate_
         let topic = CreatePartitionsTopic::default().with_name(topic(of)).with_count(count).with_assignments(None);
         let request = CreatePartitionsRequest::default().with_topics(vec![topic]).with_timeout_ms(10_000);
         RequestKind::CreatePartitions(request.with_validate_only(validate_only))
+    })
+}
+
+type Assigned = (&'static str, i32, &'static [&'static [i32]]);
+
+fn assign_partitions(name: &'static str, of: &'static [Assigned]) -> Step {
+    step(name, ApiKey::CreatePartitions, 3, move |_| {
+        let topics = of.iter().map(|(name, count, assigned)| {
+            let assigned = assigned.iter().map(|brokers| {
+                CreatePartitionsAssignment::default().with_broker_ids(brokers.iter().copied().map(BrokerId).collect())
+            });
+            let topic = CreatePartitionsTopic::default().with_name(topic(name)).with_count(*count);
+            topic.with_assignments(Some(assigned.collect()))
+        });
+        let request = CreatePartitionsRequest::default().with_topics(topics.collect());
+        RequestKind::CreatePartitions(request.with_timeout_ms(10_000))
     })
 }
 
@@ -232,6 +271,54 @@ fn describe_configs(
             .with_resource_name(text(of))
             .with_configuration_keys(keys);
         RequestKind::DescribeConfigs(DescribeConfigsRequest::default().with_resources(vec![resource]))
+    })
+    .repeatable()
+}
+
+/// Configs of topics, but for `min.insync.replicas`: its default depends on how a cluster was formatted.
+const TOPIC_CONFIGS: [&str; 30] = [
+    "cleanup.policy",
+    "compression.type",
+    "delete.retention.ms",
+    "file.delete.delay.ms",
+    "flush.messages",
+    "flush.ms",
+    "follower.replication.throttled.replicas",
+    "index.interval.bytes",
+    "max.compaction.lag.ms",
+    "max.message.bytes",
+    "message.timestamp.after.max.ms",
+    "message.timestamp.before.max.ms",
+    "message.timestamp.type",
+    "min.cleanable.dirty.ratio",
+    "min.compaction.lag.ms",
+    "preallocate",
+    "remote.storage.enable",
+    "retention.bytes",
+    "retention.ms",
+    "segment.bytes",
+    "segment.index.bytes",
+    "segment.jitter.ms",
+    "segment.ms",
+    "unclean.leader.election.enable",
+    "compression.gzip.level",
+    "compression.lz4.level",
+    "compression.zstd.level",
+    "local.retention.bytes",
+    "local.retention.ms",
+    "leader.replication.throttled.replicas",
+];
+
+/// The configs of a topic with every place that says something about them.
+fn config_synonyms(name: &'static str, of: &'static str) -> Step {
+    step(name, ApiKey::DescribeConfigs, 4, move |_| {
+        let keys = TOPIC_CONFIGS.map(text);
+        let resource = DescribeConfigsResource::default()
+            .with_resource_type(2)
+            .with_resource_name(text(of))
+            .with_configuration_keys(Some(keys.to_vec()));
+        let request = DescribeConfigsRequest::default().with_resources(vec![resource]);
+        RequestKind::DescribeConfigs(request.with_include_synonyms(true))
     })
     .repeatable()
 }
@@ -314,17 +401,42 @@ fn configs() -> Vec<Step> {
         change_configs("remove it", "t", &[("retention.ms", 1, None)]),
         change_configs("true in capitals", "t", &[("preallocate", 0, Some("TRUE"))]),
         change_configs("remove it, too", "t", &[("preallocate", 1, None)]),
-        change_configs("an unknown operation", "t", &[("retention.ms", 9, Some("1"))]),
-        step("alter all configs", ApiKey::AlterConfigs, 1, |_| {
-            let config = AlterableConfig::default().with_name(text("segment.bytes")).with_value(Some(text("2097152")));
-            let resource = AlterConfigsResource::default()
-                .with_resource_type(2)
-                .with_resource_name(text("old"))
-                .with_configs(vec![config]);
-            RequestKind::AlterConfigs(AlterConfigsRequest::default().with_resources(vec![resource]))
+        config_synonyms("synonyms of configs", "table"),
+        describe_configs("no configs of a topic", 4, 2, "manual", Some(&[])),
+        describe_configs("configs of an illegal topic", 4, 2, "not legal", None),
+        change_configs("configs of an illegal topic are changed", "not legal", &[("retention.ms", 0, Some("1"))]),
+        change_configs("configs of no topic are changed", "", &[("retention.ms", 0, Some("1"))]),
+        step("configs of a topic are changed twice", ApiKey::IncrementalAlterConfigs, 1, |_| {
+            let config = IncrementalConfig::default().with_name(text("retention.ms")).with_value(Some(text("1")));
+            let resource = IncrementalResource::default().with_resource_type(2).with_resource_name(text("t"));
+            let resource = resource.with_configs(vec![config]);
+            let request = IncrementalAlterConfigsRequest::default().with_resources(vec![resource.clone(), resource]);
+            RequestKind::IncrementalAlterConfigs(request)
         }),
+        alter_all("alter all configs, one to null", &[("retention.ms", None)]),
+        alter_all("alter all configs, one twice", &[("retention.ms", Some("1")), ("retention.ms", Some("2"))]),
+        change_configs("an unknown operation", "t", &[("retention.ms", 9, Some("1"))]),
+        alter_all("alter all configs", &[("segment.bytes", Some("2097152"))]),
         describe_configs("configs after altering all", 4, 2, "old", None),
     ]
+}
+
+fn alter_all(name: &'static str, configs: &'static [(&'static str, Option<&'static str>)]) -> Step {
+    step(name, ApiKey::AlterConfigs, 1, move |_| {
+        let configs = configs
+            .iter()
+            .map(|(name, value)| AlterableConfig::default().with_name(text(name)).with_value(value.map(text)))
+            .collect();
+        let resource =
+            AlterConfigsResource::default().with_resource_type(2).with_resource_name(text("old")).with_configs(configs);
+        RequestKind::AlterConfigs(AlterConfigsRequest::default().with_resources(vec![resource]))
+    })
+}
+
+fn delete_as(name: &'static str, of: fn(&Known) -> Vec<DeleteTopicState>) -> Step {
+    step(name, ApiKey::DeleteTopics, 6, move |known| {
+        RequestKind::DeleteTopics(DeleteTopicsRequest::default().with_topics(of(known)).with_timeout_ms(10_000))
+    })
 }
 
 fn endings() -> Vec<Step> {
@@ -335,6 +447,15 @@ fn endings() -> Vec<Step> {
         })
     };
     vec![
+        delete("delete a topic twice", &["t", "t"]),
+        delete_as("delete by name and by id", |known| {
+            let by_id = DeleteTopicState::default().with_name(None).with_topic_id(known.topics["t"]);
+            vec![DeleteTopicState::default().with_name(Some(topic("t"))), by_id]
+        }),
+        delete_as("delete by a name with an id", |known| {
+            vec![DeleteTopicState::default().with_name(Some(topic("t"))).with_topic_id(known.topics["t"])]
+        }),
+        delete_as("delete what has no name", |_| vec![DeleteTopicState::default().with_name(None)]),
         delete("delete a topic", &["t", "missing"]),
         metadata("metadata of a deleted topic", 12, &["t"]),
         step("delete by id", ApiKey::DeleteTopics, 6, |known| {

@@ -133,6 +133,11 @@ impl Server {
         part(name, partition)
     }
 
+    /// Bytes that the journal has.
+    fn journal_len(&self) -> u64 {
+        self.store.files().into_iter().find(|(path, _)| path == "journal").map_or(0, |(_, len)| len)
+    }
+
     pub(super) fn is_up(&self) -> bool {
         self.broker.is_some()
     }
@@ -210,6 +215,8 @@ impl World {
             group_consumer_session_timeout: Duration::from_secs(8),
             group_consumer_heartbeat_interval: Duration::from_millis(1_500),
             group_initial_rebalance_delay: Duration::from_millis(self.rng.pick(&[0, 0, 500, 3_000])),
+            // What a journal says after it was replaced must be what it said before.
+            journal_min_bytes: 4_000,
             ..BrokerConfig::default()
         };
         let mut ids = Rng::new(self.rng.next());
@@ -366,10 +373,14 @@ impl World {
         }
         let now = self.broker_now();
         let mut replies = Vec::new();
+        let before = self.server.journal_len();
         if let Some(broker) = &mut self.server.broker
             && broker.next_deadline() <= self.now
         {
             broker.tick(now, &mut replies);
+        }
+        if self.server.journal_len() < before {
+            self.tally.state(State::JournalReplaced);
         }
         self.replies(replies)?;
         self.arm_broker();

@@ -354,6 +354,8 @@ fn a_journal_that_was_replaced_in_spite_of_an_error_is_the_one_that_is_written()
     let before = len(&rig);
     rig.pass(Duration::from_secs(60));
     assert!(len(&rig) < before / 4, "it has been replaced");
+    let replaced = rig.store.duplicate();
+    assert_eq!(committed(&mut Rig::over(replaced, rig.config.clone())), 399, "what was written before is in it");
     assert_eq!(commit(&mut rig, 1000), 0);
     rig.kill();
     assert_eq!(committed(&mut rig), 1000);

@@ -320,3 +320,20 @@ fn what_cannot_be_written_down_of_a_transaction_is_asked_for_again() {
     assert_eq!(end(&mut rig, owner, true), 0);
     assert_eq!(committed_view(&mut rig), (2, vec![]));
 }
+
+#[test]
+fn what_does_not_begin_a_transaction_of_the_second_version_lacks_what_comes_before() {
+    let mut rig = Rig::new(BrokerConfig::default());
+    rig.create_topic("t", 1, &[]);
+    let owner = init(&mut rig);
+    let mut write = |sequence_number: i32| {
+        let stamp = Stamp { transactional: true, ..sequence(owner.id, owner.epoch, sequence_number) };
+        let request = produce_request(Some(ID), "t", 0, stamped(&["a"], stamp));
+        match rig.ask(12, RequestKind::Produce(request)) {
+            ResponseKind::Produce(response) => response.responses[0].partition_responses[0].error_code,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(write(1), ResponseError::OutOfOrderSequenceNumber.code());
+    assert_eq!((write(0), write(1)), (0, 0));
+}

@@ -107,6 +107,17 @@ pub(super) fn commit(
     })
 }
 
+/// A commit without a generation by somebody who gives a name.
+fn commit_as(name: &'static str, of: &'static str, member: &'static str, instance: Option<&'static str>) -> Step {
+    step(name, ApiKey::OffsetCommit, 8, move |_| {
+        let partition = OffsetCommitRequestPartition::default().with_partition_index(1).with_committed_offset(5);
+        let wanted = OffsetCommitRequestTopic::default().with_name(topic("t")).with_partitions(vec![partition]);
+        let request = OffsetCommitRequest::default().with_group_id(group(of)).with_generation_id_or_member_epoch(-1);
+        let request = request.with_member_id(text(member)).with_group_instance_id(instance.map(text));
+        RequestKind::OffsetCommit(request.with_topics(vec![wanted]))
+    })
+}
+
 /// A commit of an anonymous client that names topics by id; the last one of `to` need not exist.
 fn commit_by_id(name: &'static str, of: &'static str, generation: i32, to: &'static [&'static str]) -> Step {
     step(name, ApiKey::OffsetCommit, 10, move |known| {
@@ -182,6 +193,15 @@ pub(super) fn groups() -> Vec<Step> {
         heartbeat("beat with another generation", "g", 3, None),
         heartbeat("beat as somebody else", "g", 1, Some("nobody")),
         heartbeat("beat in an unknown group", "h", 1, None),
+        heartbeat("beat in no group", "", 1, None),
+        step("leave no group", ApiKey::LeaveGroup, 4, |_| {
+            let member = MemberIdentity::default().with_member_id(text("nobody"));
+            RequestKind::LeaveGroup(LeaveGroupRequest::default().with_members(vec![member]))
+        }),
+        step("describe with what may be done", ApiKey::DescribeGroups, 5, |_| {
+            let request = DescribeGroupsRequest::default().with_groups(vec![group("unknown")]);
+            RequestKind::DescribeGroups(request.with_include_authorized_operations(true))
+        }),
         describe_group("describe a stable group", 5, "g"),
         describe_group("describe an unknown group", 5, "unknown"),
         describe_group("describe an unknown group, version 6", 6, "unknown"),
@@ -193,6 +213,9 @@ pub(super) fn groups() -> Vec<Step> {
         commit("commit with a long text", 8, "g", 1, "t", 0, &"x".repeat(5000)),
         commit("commit by an unknown group with a generation", 8, "solo", 3, "t", 0, ""),
         commit("commit by an unknown group", 8, "solo", -1, "t", 1, "alone"),
+        commit_as("commit as a member of a group without any", "solo", "somebody", None),
+        commit_as("commit as an instance in a group without any", "solo", "", Some("instance")),
+        commit_as("commit as a member without a generation", "g", "somebody", None),
         offsets("offsets", "g", Some(&[0, 1, 99])),
     ]
     .into_iter()

@@ -91,6 +91,24 @@ pub(super) fn offsets_in(name: &'static str, of: &'static str) -> Step {
     })
 }
 
+/// Offsets in a transaction, by a member of a generation.
+fn offsets_by(name: &'static str, generation: i32, member: &'static str, older: i16) -> Step {
+    step(name, ApiKey::TxnOffsetCommit, 3, move |known| {
+        let partition = TxnOffsetCommitRequestPartition::default().with_committed_offset(8);
+        let wanted = TxnOffsetCommitRequestTopic::default().with_name(topic("t")).with_partitions(vec![partition]);
+        RequestKind::TxnOffsetCommit(
+            TxnOffsetCommitRequest::default()
+                .with_transactional_id(tx())
+                .with_group_id(group("tg"))
+                .with_producer_id(ProducerId(known.producer.0))
+                .with_producer_epoch(known.producer.1 - older)
+                .with_generation_id(generation)
+                .with_member_id(text(member))
+                .with_topics(vec![wanted]),
+        )
+    })
+}
+
 /// The positions of the log, without the records: their producer ids differ.
 pub(super) fn positions(name: &'static str, isolation: i8) -> Step {
     let mut step = fetch(name, 12, Read { of: "old", isolation, ..READ });
@@ -104,6 +122,12 @@ pub(super) fn transactions() -> Vec<Step> {
         find_coordinator("coordinator of something else", 4, 7, "tx"),
         init("begin with too long a timeout", i32::MAX),
         init("begin with no timeout", 0),
+        step("begin with an epoch of no producer", ApiKey::InitProducerId, 4, |_| {
+            let request = InitProducerIdRequest::default().with_transactional_id(Some(tx()));
+            let request = request.with_transaction_timeout_ms(60_000).with_producer_id(ProducerId(-1));
+            RequestKind::InitProducerId(request.with_producer_epoch(5))
+        }),
+        step("end of no transactional id", ApiKey::EndTxn, 3, |_| RequestKind::EndTxn(EndTxnRequest::default())),
         init("begin", 60_000),
         write("write without adding", 0, 0, 0),
         end("end nothing", true, 0),
@@ -131,6 +155,8 @@ pub(super) fn transactions() -> Vec<Step> {
                     .with_group_id(group("tg")),
             )
         }),
+        offsets_by("offsets of a generation that there is not", 3, "somebody", 0),
+        offsets_by("offsets of a producer of before", -1, "", 1),
         offsets_in("offsets", "tg"),
         offsets("offsets while the transaction is open", "tg", Some(&[0])),
         step("stable offsets while the transaction is open", ApiKey::OffsetFetch, 8, |_| {
