@@ -38,8 +38,13 @@ impl Place {
         self.admin.create_topic(&topic).await.unwrap();
     }
 
-    /// Writes records with these numbers, each partition in turn.
+    /// Writes records with these numbers, the first two partitions in turn.
     async fn produce(&self, topic: &str, numbers: Range<u64>) {
+        self.produce_to(topic, 2, numbers).await;
+    }
+
+    /// Writes records with these numbers, so many partitions in turn.
+    async fn produce_to(&self, topic: &str, partitions: u64, numbers: Range<u64>) {
         let properties = BTreeMap::from([("bootstrap.servers".to_owned(), self.address.clone())]);
         let producer = Producer::new(ProducerConfig::parse(&properties).unwrap());
         let (topic, mut batch) = (Arc::from(topic), ProduceBatch::default());
@@ -50,7 +55,7 @@ impl Place {
             };
             let mut draft = batch.draft();
             draft.value(value).unwrap();
-            let partition = Some((number % 2) as i32);
+            let partition = Some((number % partitions) as i32);
             draft.finish(number, Destination { topic: &topic, partition, timestamp: None });
         }
         producer.send(&mut batch).await.unwrap();
@@ -179,6 +184,7 @@ fn groups_on_apache_kafka() {
         beside_java(&broker, &java, "cooperative-java", &[COOPERATIVE, QUICK]).await;
         beside_java(&broker, &java, "default-java", &[QUICK]).await;
         beside_java(&broker, &java, "epochs-java", &[EPOCHS]).await;
+        rolled_beside_java(&broker, &java, "rolled-java").await;
         a_restart_is_survived(&broker, &mut apache).await;
     });
 }
@@ -194,6 +200,7 @@ fn groups_on_our_broker() {
         if let Some(java) = skip_without_java("groups_on_our_broker, the part beside Java") {
             beside_java(&broker, &java, "cooperative-java", &[COOPERATIVE, QUICK]).await;
             beside_java(&broker, &java, "epochs-java", &[EPOCHS]).await;
+            rolled_beside_java(&broker, &java, "rolled-java").await;
         }
         ours.stop().await.unwrap();
     });
@@ -212,6 +219,8 @@ async fn on_any_broker(broker: &Place) {
     topics_by_pattern(broker, "regex", &[QUICK], matching("regex-")).await;
     topics_by_pattern(broker, "regex2", &[EPOCHS], matching("regex2-")).await;
     topics_by_pattern(broker, "regex3", &[EPOCHS], Subscription::Pattern("regex3-.*".to_owned())).await;
+    a_group_is_rolled(broker, "rolled", &[QUICK]).await;
+    a_group_is_rolled(broker, "rolled-cooperative", &[COOPERATIVE, QUICK]).await;
     a_slow_member_loses_its_share(broker, "slow", &[COOPERATIVE, QUICK, ("max.poll.interval.ms", "1500")]).await;
     a_slow_member_loses_its_share(broker, "slow-epochs", &[EPOCHS, ("max.poll.interval.ms", "1500")]).await;
 }
@@ -279,6 +288,91 @@ async fn beside_java(broker: &Place, java: &Java, name: &str, properties: &[(&st
     until("the second has all", &mut [&mut second], |crew| crew[0].owns() == all_of(name, 6)).await;
     assert!(second.errors.is_empty(), "{:?}", second.errors);
     second.consumer.close(PATIENCE).await.unwrap();
+}
+
+/// Members are restarted one by one with the other protocol, and back, while records flow: all are read, each partition by one.
+async fn a_group_is_rolled(broker: &Place, name: &str, classic: &[(&str, &str)]) {
+    broker.create_topic(name, 6).await;
+    let crew = |properties: &[(&str, &str)]| Crew::new(&broker.address, name, properties, topic(name));
+    let (mut members, mut seen, mut written) = (Vec::new(), BTreeSet::new(), 0);
+    for round in 0..4 {
+        // All are new; all are moved to the consumer protocol; and back; and once more, where instances take the places of instances.
+        for place in 0..3 {
+            let instance = format!("{name}-{place}");
+            let mut properties = if round % 2 == 0 { classic.to_vec() } else { vec![EPOCHS] };
+            if round >= 2 {
+                properties.push(("group.instance.id", &instance));
+            }
+            if round > 0 {
+                let gone: Crew = members.remove(0);
+                gone.consumer.commit_positions().await.unwrap();
+                gone.consumer.close(PATIENCE).await.unwrap();
+                assert!(gone.errors.is_empty(), "{name}, round {round}: {:?}", gone.errors);
+                seen.extend(gone.values);
+            }
+            members.push(crew(&properties));
+            broker.produce_to(name, 6, written..written + 60).await;
+            written += 60;
+            if round == 0 && place < 2 {
+                continue;
+            }
+            let mut all: Vec<&mut Crew> = members.iter_mut().collect();
+            until(&format!("{name}, round {round}: each has two"), &mut all, |crew| {
+                let owned: BTreeSet<String> = crew.iter().flat_map(|one| one.owns()).collect();
+                crew.iter().all(|one| one.owns().len() == 2) && owned == all_of(name, 6)
+            })
+            .await;
+        }
+    }
+    let mut all: Vec<&mut Crew> = members.iter_mut().collect();
+    let total = usize::try_from(written).unwrap();
+    until(&format!("{name}: all is read"), &mut all, |crew| {
+        let mut values = seen.clone();
+        values.extend(crew.iter().flat_map(|one| one.values.iter().cloned()));
+        values.len() == total
+    })
+    .await;
+    for member in members {
+        assert!(member.errors.is_empty(), "{name}: {:?}", member.errors);
+        member.consumer.close(PATIENCE).await.unwrap();
+    }
+}
+
+/// As [`a_group_is_rolled`], one of ours and one of Java's.
+async fn rolled_beside_java(broker: &Place, java: &Java, name: &str) {
+    broker.create_topic(name, 4).await;
+    let address = broker.address.clone();
+    let crew = |properties: &[(&str, &str)]| Crew::new(&address, name, properties, topic(name));
+    let dir = tempfile::tempdir().unwrap();
+    let theirs = |label: &str, protocol: (&'static str, &'static str)| {
+        javas(java, dir.path(), label, name, &[("bootstrap.servers", address.as_str()), ("group.id", name), protocol])
+    };
+    let mut mine = crew(&[QUICK]);
+    let mut other = theirs("classic", QUICK);
+    let both = |other: &Guarded, crew: &[&mut Crew]| {
+        let (left, right) = (java_owns(other), crew[0].owns());
+        left.len() == 2 && right.len() == 2 && left.is_disjoint(&right)
+    };
+    until("both are classic", &mut [&mut mine], |crew| both(&other, crew)).await;
+    other.terminate();
+    other.wait(PATIENCE).unwrap();
+    other = theirs("upgraded", EPOCHS);
+    until("Java's is moved", &mut [&mut mine], |crew| both(&other, crew)).await;
+    mine.consumer.close(PATIENCE).await.unwrap();
+    mine = crew(&[EPOCHS]);
+    until("ours is moved", &mut [&mut mine], |crew| both(&other, crew)).await;
+    other.terminate();
+    other.wait(PATIENCE).unwrap();
+    other = theirs("downgraded", QUICK);
+    until("Java's is moved back", &mut [&mut mine], |crew| both(&other, crew)).await;
+    mine.consumer.close(PATIENCE).await.unwrap();
+    mine = crew(&[QUICK]);
+    until("ours is moved back", &mut [&mut mine], |crew| both(&other, crew)).await;
+    other.terminate();
+    other.wait(PATIENCE).unwrap();
+    until("ours has all", &mut [&mut mine], |crew| crew[0].owns() == all_of(name, 4)).await;
+    assert!(mine.errors.is_empty(), "{:?}", mine.errors);
+    mine.consumer.close(PATIENCE).await.unwrap();
 }
 
 /// A static member that is restarted gets its share again, and the others notice nothing.
