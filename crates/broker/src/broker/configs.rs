@@ -212,11 +212,7 @@ impl Broker {
         for kind in wanted {
             let names: Vec<StrBytes> = match kind {
                 TOPIC => self.topics.iter().map(|topic| topic.name.clone().into()).collect(),
-                GROUP => {
-                    let groups = self.groups.iter().map(|(name, _)| name).chain(self.groups.configured());
-                    let names: BTreeSet<&String> = groups.collect();
-                    names.into_iter().map(|name| name.clone().into()).collect()
-                }
+                GROUP => self.groups.configured().map(|name| name.clone().into()).collect(),
                 BROKER | BROKER_LOGGER => vec![self.config.node_id.to_string().into()],
                 _ => Vec::new(),
             };

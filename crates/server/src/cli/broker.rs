@@ -6,6 +6,7 @@ use crate::{logging, process};
 use clap::Args;
 use kurier_broker::{Broker, BrokerConfig, Data};
 use kurier_runtime::config::standalone::read_properties;
+use kurier_runtime::worker::raise_open_files;
 use std::path::{Path, PathBuf};
 
 const AFTER_HELP: &str = "\
@@ -80,6 +81,8 @@ fn from_file(file: &Path) -> Result<BrokerConfig, Failure> {
 pub(super) fn run(args: BrokerArgs) -> Result<(), Failure> {
     logging::init(LogLevel::Info);
     take_small_pages();
+    // A connection is an open file, as a partition is that is written to.
+    raise_open_files();
     process::block_on(async {
         let mut stop = process::StopSignals::listen()?;
         let config = args.config()?;

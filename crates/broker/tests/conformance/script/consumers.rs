@@ -244,5 +244,8 @@ fn configs() -> Vec<Step> {
         change("remove a group's session timeout", "consumer.session.timeout.ms", 1, None),
         describe_configs("configs of a group after removing one", 4, 32, "configured", Some(keys)),
         send("join a group with configs", joining("configured", "m1", &["t"])),
+        step("list groups with configs", ApiKey::ListConfigResources, 1, |_| {
+            RequestKind::ListConfigResources(ListConfigResourcesRequest::default().with_resource_types(vec![32]))
+        }),
     ]
 }
