@@ -27,6 +27,7 @@ use crate::topic_config::Overrides;
 
 pub(crate) use consumer::{Beat, ConsumerGroup, ConsumerMember, TopicDirectory};
 pub(crate) use member::JoinerInfo;
+use offsets::PendingOffsets;
 pub(crate) use offsets::{Committer, MAX_OFFSET_METADATA};
 use undo::Before;
 
@@ -150,7 +151,7 @@ pub(crate) struct Group {
     /// Set when the group is one of the consumer protocol: then its members are there, and the classic fields are empty.
     pub(crate) consumer: Option<ConsumerGroup>,
     /// Offsets of open transactions, by producer id.
-    pub(crate) pending_offsets: BTreeMap<i64, BTreeMap<(String, i32), CommittedOffset>>,
+    pub(crate) pending_offsets: BTreeMap<i64, PendingOffsets>,
     /// When the group last lost its members or changed its offsets, in Unix milliseconds.
     changed_ms: i64,
 }
@@ -368,19 +369,16 @@ impl Groups {
             Entry::OffsetCommitted { group, offset } => {
                 let group = self.groups.entry(group).or_insert_with(|| Group::new(offset.committed_ms));
                 group.changed_ms = group.changed_ms.max(offset.committed_ms);
-                group.offsets.insert((offset.topic.clone(), offset.partition), offset);
+                group.put_offset(offset);
             }
             Entry::OffsetRemoved { group, topic, partition } => {
                 if let Some(group) = self.groups.get_mut(&group) {
-                    group.offsets.remove(&(topic, partition));
+                    group.remove_offset(topic, partition);
                 }
             }
             Entry::PendingOffsets { group, producer_id, offsets } => {
                 let group = self.groups.entry(group).or_insert_with(|| Group::new(0));
-                let pending = group.pending_offsets.entry(producer_id).or_default();
-                for offset in offsets {
-                    pending.insert((offset.topic.clone(), offset.partition), offset);
-                }
+                group.put_pending_offsets(producer_id, offsets);
             }
             Entry::PendingOffsetsEnded { group, producer_id, commit } => {
                 self.end_pending_offsets(&group, producer_id, commit);
@@ -400,16 +398,7 @@ impl Groups {
             if let Some(consumer) = &group.consumer {
                 consumer.snapshot(name, entries);
             }
-            for offset in group.offsets.values() {
-                entries.push(Entry::OffsetCommitted { group: name.clone(), offset: offset.clone() });
-            }
-            for (producer_id, offsets) in &group.pending_offsets {
-                entries.push(Entry::PendingOffsets {
-                    group: name.clone(),
-                    producer_id: *producer_id,
-                    offsets: offsets.values().cloned().collect(),
-                });
-            }
+            group.snapshot_offsets(name, entries);
         }
     }
 

@@ -15,6 +15,9 @@ pub(crate) const MAX_OFFSET_METADATA: usize = 4096;
 /// First version of `OffsetCommit` that members of the consumer protocol may use.
 const MEMBER_EPOCH_VERSION: i16 = 9;
 
+/// Offsets in an open transaction; none where somebody has committed or removed the offset since, so that it will not come back.
+pub(crate) type PendingOffsets = BTreeMap<(String, i32), Option<CommittedOffset>>;
+
 /// Who commits.
 pub(crate) struct Committer<'a> {
     pub(crate) group: &'a str,
@@ -26,6 +29,66 @@ pub(crate) struct Committer<'a> {
 impl Committer<'_> {
     fn is_anonymous(&self) -> bool {
         self.generation < 0 && self.member_id.is_empty() && self.instance_id.is_none()
+    }
+}
+
+impl Group {
+    /// Keeps an offset outside of any transaction. What transactions that are open have of it is older.
+    pub(super) fn put_offset(&mut self, offset: CommittedOffset) {
+        let place = (offset.topic.clone(), offset.partition);
+        self.overtake(&place);
+        self.offsets.insert(place, offset);
+    }
+
+    /// Forgets an offset, also those of it that are in open transactions.
+    pub(super) fn remove_offset(&mut self, topic: String, partition: i32) {
+        let place = (topic, partition);
+        self.overtake(&place);
+        self.offsets.remove(&place);
+    }
+
+    fn overtake(&mut self, place: &(String, i32)) {
+        self.pending_offsets
+            .values_mut()
+            .filter_map(|pending| pending.get_mut(place))
+            .for_each(|offset| *offset = None);
+    }
+
+    /// Keeps what an open transaction has in store.
+    pub(super) fn put_pending_offsets(&mut self, producer_id: i64, offsets: Vec<CommittedOffset>) {
+        let pending = self.pending_offsets.entry(producer_id).or_default();
+        pending.extend(offsets.into_iter().map(|offset| ((offset.topic.clone(), offset.partition), Some(offset))));
+    }
+
+    /// All offsets as journal entries, in an order in which they say what was overtaken.
+    pub(super) fn snapshot_offsets(&self, group: &str, entries: &mut Vec<Entry>) {
+        let pending = |producer_id: i64, offsets: Vec<CommittedOffset>| {
+            let entry = Entry::PendingOffsets { group: group.to_owned(), producer_id, offsets };
+            (!matches!(&entry, Entry::PendingOffsets { offsets, .. } if offsets.is_empty())).then_some(entry)
+        };
+        for (producer_id, offsets) in &self.pending_offsets {
+            let overtaken = || offsets.iter().filter(|(_, offset)| offset.is_none()).map(|(place, _)| place.clone());
+            let (leader_epoch, committed_ms) = (-1, 0);
+            let any = overtaken().map(|(topic, partition)| CommittedOffset {
+                topic,
+                partition,
+                offset: 0,
+                leader_epoch,
+                metadata: String::new(),
+                committed_ms,
+            });
+            entries.extend(pending(*producer_id, any.collect()));
+            entries.extend(overtaken().map(|(topic, partition)| Entry::OffsetRemoved {
+                group: group.to_owned(),
+                topic,
+                partition,
+            }));
+        }
+        let committed = self.offsets.values().cloned();
+        entries.extend(committed.map(|offset| Entry::OffsetCommitted { group: group.to_owned(), offset }));
+        for (producer_id, offsets) in &self.pending_offsets {
+            entries.extend(pending(*producer_id, offsets.values().flatten().cloned().collect()));
+        }
     }
 }
 
@@ -92,9 +155,7 @@ impl Groups {
     pub(crate) fn commit(&mut self, now_ms: i64, name: &str, offsets: Vec<CommittedOffset>) {
         let group = self.groups.entry(name.to_owned()).or_insert_with(|| Group::new(now_ms));
         group.changed_ms = now_ms;
-        for offset in offsets {
-            group.offsets.insert((offset.topic.clone(), offset.partition), offset);
-        }
+        offsets.into_iter().for_each(|offset| group.put_offset(offset));
     }
 
     /// Takes offsets of an open transaction that are in the journal.
@@ -106,10 +167,7 @@ impl Groups {
         offsets: Vec<CommittedOffset>,
     ) {
         let group = self.groups.entry(name.to_owned()).or_insert_with(|| Group::new(now_ms));
-        let pending = group.pending_offsets.entry(producer_id).or_default();
-        for offset in offsets {
-            pending.insert((offset.topic.clone(), offset.partition), offset);
-        }
+        group.put_pending_offsets(producer_id, offsets);
     }
 
     /// Ends what a transaction had in store for a group.
@@ -121,8 +179,12 @@ impl Groups {
             return;
         };
         if commit {
-            group.changed_ms = pending.values().map(|offset| offset.committed_ms).fold(group.changed_ms, i64::max);
-            group.offsets.extend(pending);
+            for (place, offset) in pending {
+                if let Some(offset) = offset {
+                    group.changed_ms = group.changed_ms.max(offset.committed_ms);
+                    group.offsets.insert(place, offset);
+                }
+            }
         }
     }
 
@@ -138,7 +200,9 @@ impl Groups {
     /// Entries that forget all offsets of a topic.
     pub(crate) fn forget_topic(&self, topic: &str, entries: &mut Vec<Entry>) {
         for (name, group) in &self.groups {
-            for (_, partition) in group.offsets.keys().filter(|(of, _)| of == topic) {
+            let pending = group.pending_offsets.values().flat_map(BTreeMap::keys);
+            let places: BTreeSet<&(String, i32)> = group.offsets.keys().chain(pending).collect();
+            for (_, partition) in places.into_iter().filter(|(of, _)| of == topic) {
                 entries.push(Entry::OffsetRemoved {
                     group: name.clone(),
                     topic: topic.to_owned(),

@@ -2,13 +2,15 @@
 
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::add_partitions_to_txn_request::AddPartitionsToTxnTopic;
+use kafka_protocol::messages::offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic};
+use kafka_protocol::messages::offset_delete_request::{OffsetDeleteRequestPartition, OffsetDeleteRequestTopic};
 use kafka_protocol::messages::offset_fetch_request::{OffsetFetchRequestGroup, OffsetFetchRequestTopics};
 use kafka_protocol::messages::txn_offset_commit_request::{
     TxnOffsetCommitRequestPartition, TxnOffsetCommitRequestTopic,
 };
 use kafka_protocol::messages::{
     AddOffsetsToTxnRequest, AddPartitionsToTxnRequest, EndTxnRequest, GroupId, InitProducerIdRequest,
-    OffsetFetchRequest, ProducerId, TxnOffsetCommitRequest,
+    OffsetCommitRequest, OffsetDeleteRequest, OffsetFetchRequest, ProducerId, TxnOffsetCommitRequest,
 };
 
 use super::*;
@@ -153,34 +155,78 @@ fn offsets_of_a_transaction_count_when_it_commits() {
     rig.create_topic("t", 1, &[]);
     let owner = init(&mut rig);
     for (committed, expected) in [(true, 7), (false, 7)] {
-        let request = AddOffsetsToTxnRequest::default()
-            .with_transactional_id(transactional_id())
-            .with_producer_id(ProducerId(owner.id))
-            .with_producer_epoch(owner.epoch)
-            .with_group_id(GroupId("g".into()));
-        let ResponseKind::AddOffsetsToTxn(added) = rig.ask(3, RequestKind::AddOffsetsToTxn(request)) else {
-            panic!("an answer")
-        };
-        assert_eq!(added.error_code, 0);
-        let offset = if committed { 7 } else { 9 };
-        let partition =
-            TxnOffsetCommitRequestPartition::default().with_committed_offset(offset).with_committed_metadata(None);
-        let topic = TxnOffsetCommitRequestTopic::default().with_name(topic_name("t")).with_partitions(vec![partition]);
-        let request = TxnOffsetCommitRequest::default()
-            .with_transactional_id(transactional_id())
-            .with_group_id(GroupId("g".into()))
-            .with_producer_id(ProducerId(owner.id))
-            .with_producer_epoch(owner.epoch)
-            .with_generation_id(-1)
-            .with_topics(vec![topic]);
-        let ResponseKind::TxnOffsetCommit(answer) = rig.ask(3, RequestKind::TxnOffsetCommit(request)) else {
-            panic!("an answer")
-        };
-        assert_eq!(answer.topics[0].partitions[0].error_code, 0);
+        carry_offset(&mut rig, owner, if committed { 7 } else { 9 });
         rig.kill();
         assert_eq!(group_offset(&mut rig, true), (-1, ResponseError::UnstableOffsetCommit.code()));
         assert_eq!(end(&mut rig, owner, committed), 0);
         assert_eq!(group_offset(&mut rig, true), (expected, 0));
+    }
+}
+
+/// Commits an offset of group `g` in the owner's transaction.
+fn carry_offset(rig: &mut Rig, owner: Owner, offset: i64) {
+    let request = AddOffsetsToTxnRequest::default()
+        .with_transactional_id(transactional_id())
+        .with_producer_id(ProducerId(owner.id))
+        .with_producer_epoch(owner.epoch)
+        .with_group_id(GroupId("g".into()));
+    let ResponseKind::AddOffsetsToTxn(added) = rig.ask(3, RequestKind::AddOffsetsToTxn(request)) else {
+        panic!("an answer")
+    };
+    assert_eq!(added.error_code, 0);
+    let partition =
+        TxnOffsetCommitRequestPartition::default().with_committed_offset(offset).with_committed_metadata(None);
+    let topic = TxnOffsetCommitRequestTopic::default().with_name(topic_name("t")).with_partitions(vec![partition]);
+    let request = TxnOffsetCommitRequest::default()
+        .with_transactional_id(transactional_id())
+        .with_group_id(GroupId("g".into()))
+        .with_producer_id(ProducerId(owner.id))
+        .with_producer_epoch(owner.epoch)
+        .with_generation_id(-1)
+        .with_topics(vec![topic]);
+    let ResponseKind::TxnOffsetCommit(answer) = rig.ask(3, RequestKind::TxnOffsetCommit(request)) else {
+        panic!("an answer")
+    };
+    assert_eq!(answer.topics[0].partitions[0].error_code, 0);
+}
+
+#[test]
+fn an_offset_that_was_committed_since_does_not_go_back_with_the_end_of_a_transaction() {
+    // Whether the offset is removed instead, and whether the broker dies meanwhile, or even replaces its journal before.
+    for (removes, dies, replaces) in
+        [(false, false, false), (false, true, false), (false, true, true), (true, true, true)]
+    {
+        let journal_min_bytes = if replaces { 0 } else { 1 << 20 };
+        let mut rig = Rig::new(BrokerConfig { journal_min_bytes, ..BrokerConfig::default() });
+        rig.create_topic("t", 1, &[]);
+        let owner = init(&mut rig);
+        carry_offset(&mut rig, owner, 5);
+        let group = GroupId("g".into());
+        let partition = OffsetCommitRequestPartition::default().with_committed_offset(50);
+        let topic = OffsetCommitRequestTopic::default().with_name(topic_name("t")).with_partitions(vec![partition]);
+        let request = OffsetCommitRequest::default().with_group_id(group.clone()).with_topics(vec![topic]);
+        rig.ask(8, RequestKind::OffsetCommit(request.with_generation_id_or_member_epoch(-1)));
+        assert_eq!(group_offset(&mut rig, false), (50, 0));
+        if removes {
+            let topic = OffsetDeleteRequestTopic::default().with_name(topic_name("t"));
+            let topic = topic.with_partitions(vec![OffsetDeleteRequestPartition::default()]);
+            let request = OffsetDeleteRequest::default().with_group_id(group).with_topics(vec![topic]);
+            rig.ask(0, RequestKind::OffsetDelete(request));
+        }
+        if replaces {
+            let len = |rig: &Rig| rig.store.files().into_iter().find(|(path, _)| path == "journal").unwrap().1;
+            let before = len(&rig);
+            rig.pass(Duration::from_secs(15));
+            assert!(len(&rig) < before, "it has been replaced");
+        }
+        if dies {
+            rig.kill();
+        }
+        assert_eq!(end(&mut rig, owner, true), 0);
+        assert_eq!(group_offset(&mut rig, true), (if removes { -1 } else { 50 }, 0));
+        carry_offset(&mut rig, owner, 60);
+        assert_eq!(end(&mut rig, owner, true), 0);
+        assert_eq!(group_offset(&mut rig, true), (60, 0));
     }
 }
 
