@@ -122,6 +122,8 @@ pub(crate) enum Membership {
     Cooperative,
     /// The coordinator shares out (KIP-848).
     Epochs,
+    /// Each is started in either of both protocols: the group is moved from one to the other and back.
+    Rolled,
 }
 
 /// What one seed does.
@@ -189,7 +191,13 @@ impl Plan {
             membership: match planted {
                 Some(Planted::RevocationNotAwaited) => Membership::Cooperative,
                 Some(_) => Membership::Eager,
-                None => rng.pick(&[Membership::Eager, Membership::Sticky, Membership::Cooperative, Membership::Epochs]),
+                None => rng.pick(&[
+                    Membership::Eager,
+                    Membership::Sticky,
+                    Membership::Cooperative,
+                    Membership::Epochs,
+                    Membership::Rolled,
+                ]),
             },
             transaction_version: if planted == Some(Planted::LostTransactionalBump) { 1 } else { rng.pick(&[1, 2]) },
             // What stands in for a stale member must not look like a static one.

@@ -130,6 +130,10 @@ counted! {
         RevokedInPart,
         /// A member joined by the protocol of KIP-848.
         GroupOfEpochs,
+        /// A member of the classic protocol joined a group of KIP-848.
+        ClassicAmongEpochs,
+        /// A group of KIP-848 had become a classic one when a member that it had joined again.
+        GroupDowngraded,
         /// A member lost partitions.
         Lost,
         /// A partition went from one member to another.

@@ -43,6 +43,8 @@ pub(super) struct MemberApp {
     pub(super) stalls_ms: u64,
     polls: bool,
     has_subscribed: bool,
+    /// It joined a group of KIP-848 in the classic protocol.
+    among_epochs: bool,
     /// Which [`Server::era`](super::server::Server) its generation is of.
     pub(super) era: u64,
 }
@@ -68,7 +70,8 @@ impl World {
             }
             Membership::Sticky => (vec![Assignor::Sticky], None),
             Membership::Cooperative => (vec![Assignor::CooperativeSticky], None),
-            Membership::Epochs => {
+            Membership::Rolled if self.rng.one_in(2) => (vec![Assignor::Range], None),
+            Membership::Epochs | Membership::Rolled => {
                 self.tally.state(State::GroupOfEpochs);
                 let member_id = format!("m-{:016x}", self.rng.next());
                 (Vec::new(), Some(EpochConfig { member_id, ..EpochConfig::default() }))
@@ -87,6 +90,7 @@ impl World {
             stalls_ms: 0,
             polls: false,
             has_subscribed: false,
+            among_epochs: false,
             era: 0,
         }
     }
@@ -157,9 +161,9 @@ impl World {
                 self.replace_member(process);
                 Ok(())
             }
-            // What power takes may be the whole group. Java's consumer gives up then as well.
+            // What power takes may be the whole group, and one that was given up may come back to a classic group. Java's consumer gives up then as well.
             ConsumerError::Group(GroupError::Refused { error: ResponseError::GroupIdNotFound, .. })
-                if self.plan.power_fails =>
+                if self.plan.power_fails || self.plan.membership == Membership::Rolled =>
             {
                 self.replace_member(process);
                 Ok(())
@@ -382,6 +386,18 @@ impl World {
             && join.skip_assignment
         {
             self.tally.state(State::StaticReturned);
+        }
+        if let Some((_, Ok(ResponseKind::JoinGroup(join)))) = &answer
+            && join.error_code == 0
+        {
+            // Groups of KIP-848 have no leader.
+            let is_among = join.leader.is_empty();
+            let was_among = std::mem::replace(&mut self.member(process).among_epochs, is_among);
+            if is_among {
+                self.tally.state(State::ClassicAmongEpochs);
+            } else if was_among {
+                self.tally.state(State::GroupDowngraded);
+            }
         }
         let input = answer.map_or(Input::Tick, |(id, response)| Input::Answer { id, response });
         let now = self.now;

@@ -106,6 +106,11 @@ impl Network {
         self.slots.iter().filter(|((of, _), _)| *of == process).map(|(_, connection)| *connection).collect()
     }
 
+    /// What is answered from now on is of this era.
+    pub(super) fn begin_era(&mut self, era: u64) {
+        self.connections.values_mut().for_each(|connection| connection.era = era);
+    }
+
     /// All that clients use.
     pub(super) fn in_use(&self) -> Vec<u64> {
         self.slots.values().copied().collect()

@@ -20,13 +20,15 @@ use super::network::{Payload, unpack_request};
 use super::refuse::{self, Refusal};
 use super::{Event, World};
 use crate::ledger::Checked;
-use crate::plan::{Part, Plan, TOPICS, name, part, parts};
+use crate::plan::{Membership, Part, Plan, TOPICS, name, part, parts};
 use crate::planted::Tamper;
 use crate::rng::Rng;
 use crate::tally::{Fault, State};
 
 /// The connection of the simulation itself, over which nothing gets lost.
 const OWN_CONNECTION: ConnectionId = ConnectionId(u64::MAX);
+/// The highest number that is told to the first member of a group.
+const FIRST: i32 = 2;
 /// How the broker is shut down in an orderly manner: no process may be there before.
 const RESTART_MS: (u64, u64) = (10, 3_000);
 
@@ -64,6 +66,8 @@ enum Asked {
         since: Duration,
     },
     Epoch,
+    /// A member of the classic protocol that is not static joins.
+    Join,
 }
 
 pub(super) struct Server {
@@ -77,10 +81,13 @@ pub(super) struct Server {
     pub(super) slow_disk: Duration,
     /// Nothing can be written.
     pub(super) is_full: bool,
-    /// Numbers of generations mean something within one era only, which ends when power fails: groups may be lost with it.
+    /// Numbers of generations mean something within one era only, which ends when power fails, as groups may be lost with it, or with the members of a group that
+    /// takes the other protocol then.
     pub(super) era: u64,
     /// The newest epoch that each member of the group was told (KIP-848).
     told_epochs: BTreeMap<String, i32>,
+    /// The number that was told last to one who joined a group that is moved between protocols.
+    newest: i32,
     /// Who was given each static place last; nobody if that is not known.
     places: BTreeMap<String, String>,
     /// What its calendar is off by.
@@ -113,6 +120,7 @@ impl Server {
             is_full: false,
             era: 0,
             told_epochs: BTreeMap::new(),
+            newest: 0,
             places: BTreeMap::new(),
             skew_ms: 0,
             refusal: None,
@@ -165,10 +173,10 @@ impl Server {
                 let instance = beat.instance_id.as_ref().map(ToString::to_string);
                 Asked::Beat { member: beat.member_id.to_string(), epoch: beat.member_epoch, instance }
             }
-            RequestKind::JoinGroup(join) => {
-                let instance = join.group_instance_id.as_ref()?.to_string();
-                Asked::Static { member: join.member_id.to_string(), instance }
-            }
+            RequestKind::JoinGroup(join) => match &join.group_instance_id {
+                Some(instance) => Asked::Static { member: join.member_id.to_string(), instance: instance.to_string() },
+                None => Asked::Join,
+            },
             RequestKind::SyncGroup(sync) => {
                 let instance = sync.group_instance_id.as_ref()?.to_string();
                 Asked::Static { member: sync.member_id.to_string(), instance }
@@ -507,7 +515,7 @@ impl World {
         }
     }
 
-    /// Power has failed: nothing is promised of groups.
+    /// Power has failed, and nothing is promised of groups; or a group has begun anew.
     pub(super) fn end_era(&mut self) {
         self.ledger.forget_generations();
         self.server.told_epochs.clear();
@@ -552,8 +560,29 @@ impl World {
         Ok(())
     }
 
+    /// A group without members that takes the other protocol counts from the beginning again: an era ends.
+    fn look_for_a_new_count(&mut self, asked: &Asked, response: &ResponseKind) {
+        let told = match (asked, response) {
+            (Asked::Beat { epoch: 0, .. }, ResponseKind::ConsumerGroupHeartbeat(answer)) if answer.error_code == 0 => {
+                answer.member_epoch
+            }
+            (_, ResponseKind::JoinGroup(answer)) if answer.error_code == 0 && answer.leader == answer.member_id => {
+                answer.generation_id
+            }
+            _ => return,
+        };
+        if told < self.server.newest || told <= FIRST {
+            self.end_era();
+            self.network.begin_era(self.server.era);
+        }
+        self.server.newest = told;
+    }
+
     /// An answer goes out: what does it say of what was promised before?
     fn look_at(&mut self, asked: Asked, response: &ResponseKind) -> Checked {
+        if self.plan.membership == Membership::Rolled {
+            self.look_for_a_new_count(&asked, response);
+        }
         match (asked, response) {
             (Asked::Commit { group, generation, member, offsets }, ResponseKind::OffsetCommit(answer)) => {
                 let taken = answer.topics.iter().flat_map(|topic| {
