@@ -5,12 +5,15 @@
 )]
 
 use std::collections::BTreeMap;
+use std::io::{Read, Write};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use kurier_harness::{ApacheKafka, BrokerOptions, Java, skip_without_java};
 use kurier_kafka::admin::{Admin, AdminConfig, AdminError};
+use kurier_kafka::security::tls::ServerTls;
 
 mod flow;
 
@@ -201,20 +204,42 @@ async fn apache_kafka_lets_in_whom_it_knows() {
     check_nothing_secret_is_said();
 }
 
-/// A token endpoint: refuses once for now, then gives tokens that nobody signed to whoever knows the secret; answers what it was asked.
-fn token_endpoint() -> (String, std::thread::JoinHandle<Vec<String>>) {
-    use std::io::{Read as _, Write as _};
+/// A stream of bytes, plain or within TLS.
+trait Stream: Read + Write {}
+impl<S: Read + Write> Stream for S {}
+
+/// A token endpoint: refuses once for now, then gives tokens that nobody signed to whoever knows the secret; answers what it was asked. Who does not trust it
+/// asks nothing.
+fn token_endpoint(
+    tls: Option<Arc<rustls::ServerConfig>>,
+    is_over: Arc<AtomicBool>,
+) -> (String, std::thread::JoinHandle<Vec<String>>) {
     let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
-    let url = format!("http://{}/token", listener.local_addr().unwrap());
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    let url = format!("{scheme}://{}/token", listener.local_addr().unwrap());
     let serving = std::thread::spawn(move || {
-        let mut asked = Vec::new();
-        for status in ["503 Later", "200 OK"] {
-            let (mut stream, _) = listener.accept().unwrap();
+        let mut asked: Vec<String> = Vec::new();
+        // Whoever does not trust it may try often.
+        'asking: while asked.len() < 2 {
+            let status = if asked.is_empty() { "503 Later" } else { "200 OK" };
+            let (stream, _) = listener.accept().unwrap();
+            let mut stream: Box<dyn Stream> = match &tls {
+                None => Box::new(stream),
+                Some(tls) => {
+                    let tls = rustls::ServerConnection::new(Arc::clone(tls)).unwrap();
+                    Box::new(rustls::StreamOwned::new(tls, stream))
+                }
+            };
             let (mut bytes, mut part) = (Vec::new(), [0; 4096]);
             while !String::from_utf8_lossy(&bytes).ends_with("scope=a+b") {
-                let count = stream.read(&mut part).unwrap();
-                assert!(count > 0, "the request ended early");
-                bytes.extend_from_slice(&part[..count]);
+                match stream.read(&mut part) {
+                    Ok(count) if count > 0 => bytes.extend_from_slice(&part[..count]),
+                    _ if bytes.is_empty() && tls.is_some() => match is_over.load(Ordering::Relaxed) {
+                        true => return asked,
+                        false => continue 'asking,
+                    },
+                    ended => panic!("the request ended early: {ended:?}"),
+                }
             }
             asked.push(String::from_utf8(bytes).unwrap());
             // {"alg":"none"} and {"sub":"ada","iat":1,"exp":4000000000}
@@ -230,8 +255,6 @@ fn token_endpoint() -> (String, std::thread::JoinHandle<Vec<String>>) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_token_is_asked_for_with_the_clients_secret() {
     log();
-    let (url, serving) = token_endpoint();
-    let jaas = format!("{BEARER} required;");
     let listener = kurier_broker::Listener {
         sasl: Some(Arc::new(
             kurier_broker::SaslConfig::from_properties(
@@ -244,23 +267,48 @@ async fn a_token_is_asked_for_with_the_clients_secret() {
     };
     let config = kurier_broker::BrokerConfig { listeners: vec![listener], ..Default::default() };
     let broker = kurier_broker::Broker::start(config).await.unwrap();
-    let more = [
-        ("sasl.mechanism", "OAUTHBEARER"),
-        ("sasl.jaas.config", jaas.as_str()),
-        (
-            "sasl.login.callback.handler.class",
-            "org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginCallbackHandler",
-        ),
-        ("sasl.oauthbearer.token.endpoint.url", &url),
-        ("sasl.oauthbearer.client.credentials.client.id", "me"),
-        ("sasl.oauthbearer.client.credentials.client.secret", SCRAM_PASSWORD),
-        ("sasl.oauthbearer.scope", "a b"),
-    ];
-    assert_eq!(topics(broker.address(), &more).await, Ok(0));
-    for asked in serving.join().unwrap() {
-        // `me:` and the secret.
-        assert!(asked.contains("Basic bWU6c2NyYW0tc2VjcmV0LTczOTE="), "{asked}");
-        assert!(asked.ends_with("\r\n\r\ngrant_type=client_credentials&scope=a+b"), "{asked}");
+    let stores = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/stores");
+    let identity = [("ssl.keystore.location", "keytool.p12"), ("ssl.keystore.password", "storepass")];
+    let identity =
+        identity.map(|(key, value)| (key.to_owned(), value.replace("keytool", &format!("{stores}/keytool"))));
+    let tls = ServerTls::read(&BTreeMap::from(identity), &|key| key.to_owned()).unwrap().config();
+    let trust = format!("ssl.truststore.location=\"{stores}/ca.pem\" ssl.truststore.type=PEM");
+    let endpoints = [(None, "", true), (Some(Arc::clone(&tls)), trust.as_str(), true), (Some(tls), "", false)];
+    for (tls, options, is_trusted) in endpoints {
+        let is_over = Arc::new(AtomicBool::new(false));
+        let (url, serving) = token_endpoint(tls, Arc::clone(&is_over));
+        let jaas = format!("{BEARER} required {options};");
+        let more = [
+            ("sasl.mechanism", "OAUTHBEARER"),
+            ("sasl.jaas.config", jaas.as_str()),
+            (
+                "sasl.login.callback.handler.class",
+                "org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginCallbackHandler",
+            ),
+            ("sasl.oauthbearer.token.endpoint.url", &url),
+            ("sasl.oauthbearer.client.credentials.client.id", "me"),
+            ("sasl.oauthbearer.client.credentials.client.secret", SCRAM_PASSWORD),
+            ("sasl.oauthbearer.scope", "a b"),
+            ("sasl.login.retry.backoff.ms", "1"),
+            ("sasl.login.retry.backoff.max.ms", if is_trusted { "10000" } else { "1" }),
+        ];
+        let found = topics(broker.address(), &more).await;
+        if !is_trusted {
+            let error = found.unwrap_err();
+            let begin = format!("SaslAuthenticationException: cannot get a token from {url}: ");
+            assert!(error.starts_with(&begin) && error.contains("unable to find valid certification path"), "{error}");
+            is_over.store(true, Ordering::Relaxed);
+            let address = url.trim_start_matches("https://").trim_end_matches("/token");
+            drop(std::net::TcpStream::connect(address).unwrap());
+            assert!(serving.join().unwrap().is_empty());
+            continue;
+        }
+        assert_eq!(found, Ok(0));
+        for asked in serving.join().unwrap() {
+            // `me:` and the secret.
+            assert!(asked.contains("Basic bWU6c2NyYW0tc2VjcmV0LTczOTE="), "{asked}");
+            assert!(asked.ends_with("\r\n\r\ngrant_type=client_credentials&scope=a+b"), "{asked}");
+        }
     }
     broker.stop().await.unwrap();
     check_nothing_secret_is_said();

@@ -32,6 +32,7 @@ use crate::error::KafkaError;
 use crate::error::code::UNSUPPORTED_VERSION;
 use crate::metrics::MetricsSettings;
 use crate::security::sasl::ClientExchange;
+use crate::security::tls::tls_error;
 use crate::wire::{
     FrameError, FrameReader, OutFrame, WireError, correlation_id, decode_response_kind, encode_request_frame,
 };
@@ -465,7 +466,7 @@ async fn read(
         let frame = match next {
             Ok(Some(frame)) => frame,
             Ok(None) => break "the broker closed the connection".to_owned().into(),
-            Err(FrameError::Io(error)) if let Some(why) = stream::tls_error(&error) => {
+            Err(FrameError::Io(error)) if let Some(why) = tls_error(&error) => {
                 break Ended { why, by_tls: true };
             }
             Err(error) => break error.to_string().into(),

@@ -16,7 +16,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::low_water;
-use crate::security::tls::ClientTls;
+use crate::security::tls::{ClientTls, tls_error};
 use crate::wire::FrameStream;
 
 /// What a connection reads from.
@@ -76,19 +76,6 @@ fn handshake_error(error: io::Error) -> ConnectError {
         )),
         None => ConnectError::Io(error),
     }
-}
-
-/// What TLS itself has against the other side, or the other side against us.
-pub(crate) fn tls_error(error: &io::Error) -> Option<String> {
-    let error = error.get_ref()?.downcast_ref::<rustls::Error>()?;
-    Some(match error {
-        rustls::Error::InvalidCertificate(rustls::CertificateError::Other(why)) => why.to_string(),
-        rustls::Error::InvalidMessage(_) => {
-            format!("Unsupported or unrecognized SSL message ({error}); is the broker's listener for SSL?")
-        }
-        rustls::Error::AlertReceived(alert) => format!("Received fatal alert: {alert:?}"),
-        error => error.to_string(),
-    })
 }
 
 /// Why there is no connection.

@@ -18,7 +18,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use crate::security::secret::Secret;
-use crate::security::tls::ClientTls;
+use crate::security::tls::{ClientTls, tls_error};
 
 /// Longest answer that is read; the rest of a longer one is left out.
 const MAX_ANSWER: usize = 1 << 20;
@@ -55,7 +55,8 @@ pub(super) async fn post(post: &Post, tls: Option<&ClientTls>) -> io::Result<(u1
         stream.set_nodelay(true)?;
         let Some(tls) = tls.filter(|_| secure) else { return Ok(Stream::Plain(stream)) };
         let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
-        let stream = TlsConnector::from(tls.config.clone()).connect(name, stream).await?;
+        let stream = TlsConnector::from(tls.config.clone()).connect(name, stream).await;
+        let stream = stream.map_err(|error| tls_error(&error).map_or(error, io::Error::other))?;
         Ok::<_, io::Error>(Stream::Tls(Box::new(stream)))
     };
     match within(post.connect_timeout, connect).await? {

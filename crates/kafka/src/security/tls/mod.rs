@@ -24,6 +24,7 @@ mod x509;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::io;
 use std::sync::Arc;
 
 use rustls::server::NoClientAuth;
@@ -156,6 +157,19 @@ fn system_anchors() -> Result<path::Anchors, String> {
         return Err(format!("this system has no trusted certificates{why}; set `ssl.truststore.location`"));
     }
     Ok(path::Anchors { certificates, are_public: true })
+}
+
+/// What TLS itself has against the other side, or the other side against us.
+pub(crate) fn tls_error(error: &io::Error) -> Option<String> {
+    let error = error.get_ref()?.downcast_ref::<rustls::Error>()?;
+    Some(match error {
+        rustls::Error::InvalidCertificate(rustls::CertificateError::Other(why)) => why.to_string(),
+        rustls::Error::InvalidMessage(_) => {
+            format!("Unsupported or unrecognized SSL message ({error}); is the other side's port for SSL?")
+        }
+        rustls::Error::AlertReceived(alert) => format!("Received fatal alert: {alert:?}"),
+        error => error.to_string(),
+    })
 }
 
 impl PartialEq for ServerTls {
