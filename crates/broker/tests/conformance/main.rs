@@ -12,8 +12,9 @@ mod versions;
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
-use kurier_broker::{Broker, BrokerConfig};
+use kurier_broker::{Broker, BrokerConfig, MigrationPolicy};
 use kurier_harness::{ApacheKafka, BrokerOptions, skip_without_java};
+use script::migration::{forming, one_way};
 use script::{Step, script};
 use side::Side;
 
@@ -77,6 +78,60 @@ fn the_broker_answers_as_apache_kafka_does() {
     assert!(report.is_empty(), "answers differ, `-` is Apache Kafka's, `+` is ours:\n{report}");
     let listed: Vec<&str> = DIFFERENCES.iter().map(|(name, _)| *name).collect();
     assert_eq!(differing, listed, "differences that are listed and are none any more");
+}
+
+/// Groups change their protocol only in the direction that the policy has, and tell the same of it.
+///
+/// One whose first rebalance runs changes it here; Apache Kafka fails.
+#[test]
+fn a_policy_of_migration_is_kept_as_by_apache_kafka() {
+    let Some(java) = skip_without_java("a_policy_of_migration_is_kept_as_by_apache_kafka") else { return };
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    for (name, policy) in [("upgrade", MigrationPolicy::Upgrade), ("downgrade", MigrationPolicy::Downgrade)] {
+        let properties = [
+            "group.consumer.assignment.interval.ms=0".to_owned(),
+            "group.consumer.assignor.offload.enable=false".to_owned(),
+            "group.initial.rebalance.delay.ms=2000".to_owned(),
+            format!("group.consumer.migration.policy={name}"),
+        ];
+        let options = BrokerOptions { properties: properties.to_vec(), ..BrokerOptions::default() };
+        let apache = ApacheKafka::start_with(&java, options).unwrap();
+        let config = BrokerConfig {
+            group_consumer_migration_policy: policy,
+            group_initial_rebalance_delay: Duration::from_secs(2),
+            ..BrokerConfig::default()
+        };
+        let broker = runtime.block_on(Broker::start(config)).unwrap();
+        let [mut ours, mut theirs] =
+            [broker.address(), &apache.address()].map(|address| Side::connect(address).unwrap());
+        for step in one_way() {
+            let mine = ours.perform(&step);
+            let deadline = Instant::now() + PATIENCE;
+            let other = loop {
+                let other = theirs.perform(&step);
+                if other == mine || !(step.repeatable || Side::is_not_ready(&other)) || Instant::now() > deadline {
+                    break other;
+                }
+                std::thread::sleep(Duration::from_millis(50));
+            };
+            assert_eq!(mine, other, "policy {name}: {}", step.name);
+        }
+        if policy == MigrationPolicy::Upgrade {
+            for (address, error) in [(broker.address(), 0), (&apache.address(), -1)] {
+                let [_, state, join] = forming();
+                let forms = address.to_owned();
+                let forms = std::thread::spawn(move || Side::connect(&forms).unwrap().perform(&forming()[0]));
+                let mut side = Side::connect(address).unwrap();
+                while !side.perform(&state).contains("PreparingRebalance") {
+                    std::thread::yield_now();
+                }
+                assert_eq!(side.perform(&join), format!("error_code: {error},\n"), "a group that forms on {address}");
+                let told = forms.join().unwrap();
+                assert!(told.contains("error_code: 27,"), "{told}");
+            }
+        }
+        runtime.block_on(broker.stop()).unwrap();
+    }
 }
 
 /// The lines that differ, each under the last lines before it that are equal.

@@ -4,7 +4,7 @@ mod alone;
 mod compression;
 mod consumers;
 mod groups;
-mod migration;
+pub(crate) mod migration;
 mod records;
 mod sessions;
 mod transactions;

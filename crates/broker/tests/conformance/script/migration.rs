@@ -160,6 +160,41 @@ fn leave(name: &'static str, of: &'static str, who: &'static [(&'static str, Opt
     })
 }
 
+/// What a broker is asked whose `group.consumer.migration.policy` is not the usual one.
+pub(crate) fn one_way() -> Vec<Step> {
+    let of = "way";
+    let classic = |metadata| Joiner::new(of, metadata);
+    vec![
+        create("create", 7, vec![creatable("t", 3, &[])]).repeatable(),
+        metadata("metadata", 12, &["t"]),
+        super::groups::find_coordinator("coordinator", 4, 0, of),
+        classic(said(1, &[])).with_id("").step("join classically", 3),
+        sync("lead", of, None, 1, handed(1, &[0, 1, 2], None), ("consumer", "range")),
+        send("join in the consumer protocol", joining(of, "m1", &["t"])),
+        heartbeat("beat classically", of, None, 1),
+        describe("describe the group", 1, &["way"]),
+        describe_group("describe the group as a classic one", 6, of),
+        send("leave in the consumer protocol", beat(of, "m1", -1)),
+        describe("describe the group after that", 1, &["way"]).only_shows(&[
+            "error_code",
+            "group_state",
+            "group_epoch",
+        ]),
+        describe_group("describe the group as a classic one after that", 6, of),
+        classic(said(1, &[])).step("join again", 5),
+    ]
+}
+
+/// A group that a member of the classic protocol begins to form, and what a member of the consumer protocol is told that joins it.
+pub(crate) fn forming() -> [Step; 3] {
+    let of = "form";
+    [
+        Joiner::new(of, said(1, &[])).with_id("").step("form a group", 3),
+        describe_group("describe a group that forms", 6, of).only_shows(&["group_state"]),
+        send("join a group that forms", joining(of, "m1", &["t"])).only_shows(&["error_code"]),
+    ]
+}
+
 pub(super) fn migration() -> Vec<Step> {
     let mut steps = upgrade();
     steps.extend(mixed());
