@@ -319,9 +319,10 @@ impl Ledger {
         self.group.in_doubt[part].push(Commit { offset, generation, member: member.to_owned() });
     }
 
-    /// Power has failed, and with it the last generation may be gone: the next one may have the same number.
+    /// Power has failed, and with it the last generation may be gone, or a group counts from the beginning: the next one may have the same number.
     pub(crate) fn forget_generations(&mut self) {
-        for commit in self.group.committed.iter_mut().flatten() {
+        let in_doubt = self.group.in_doubt.iter_mut().flatten();
+        for commit in self.group.committed.iter_mut().flatten().chain(in_doubt) {
             commit.generation = -1;
         }
     }
