@@ -430,6 +430,11 @@ impl Broker {
                 let (offset, epoch) = (partition.committed_offset, partition.committed_leader_epoch);
                 let metadata = partition.committed_metadata;
                 let checked = self.checked_offset(&committer, allowed, &topic.name, index, (offset, epoch), metadata);
+                // As Apache Kafka has it: producers do not know of epochs of members.
+                let checked = checked.map_err(|error| match error {
+                    ResponseError::StaleMemberEpoch => ResponseError::IllegalGeneration,
+                    other => other,
+                });
                 let result = checked.map(|offset| accepted.push(offset));
                 results.push((topic.name.clone(), index, result));
             }

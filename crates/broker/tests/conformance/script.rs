@@ -80,6 +80,7 @@ pub(crate) fn script() -> Vec<Step> {
     steps.extend(consumers());
     steps.extend(migration());
     steps.extend(transactions());
+    steps.extend(migration::in_transactions());
     steps.extend(transactions_v2());
     steps.extend(endings());
     steps

@@ -2,6 +2,7 @@
 
 use super::consumers::{beat, describe, joining, send};
 use super::groups::{delete_group, describe_group, group};
+use super::transactions::{end, init, tx};
 use super::*;
 use bytes::Bytes;
 use kafka_protocol::messages::consumer_protocol_assignment::TopicPartition as AssignedTopic;
@@ -11,6 +12,9 @@ use kafka_protocol::messages::leave_group_request::MemberIdentity;
 use kafka_protocol::messages::offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic};
 use kafka_protocol::messages::offset_fetch_request::{OffsetFetchRequestGroup, OffsetFetchRequestTopics};
 use kafka_protocol::messages::sync_group_request::SyncGroupRequestAssignment;
+use kafka_protocol::messages::txn_offset_commit_request::{
+    TxnOffsetCommitRequestPartition, TxnOffsetCommitRequestTopic,
+};
 use kafka_protocol::messages::*;
 use kurier_kafka::wire::{encode_consumer_assignment, encode_consumer_subscription};
 
@@ -328,6 +332,51 @@ fn instances() -> Vec<Step> {
         leave("an administrator removes the instance", of, &[("", Some("i"))]),
         leave("an administrator removes another of the consumer protocol", of, &[("s3", None)]),
         describe("describe a group that all have left", 1, &["mis"]),
+    ]
+}
+
+/// Offsets within a transaction, of the members of a mixed group and of nobody.
+pub(super) fn in_transactions() -> Vec<Step> {
+    let of = "mit";
+    // Without a member, it is the one that was told its id last.
+    let offsets = |name: &'static str, id: Option<&'static str>, generation: i32| {
+        step(name, ApiKey::TxnOffsetCommit, 3, move |known| {
+            let partition = TxnOffsetCommitRequestPartition::default().with_committed_offset(8);
+            let wanted = TxnOffsetCommitRequestTopic::default().with_name(topic("t")).with_partitions(vec![partition]);
+            RequestKind::TxnOffsetCommit(
+                TxnOffsetCommitRequest::default()
+                    .with_transactional_id(tx())
+                    .with_group_id(group(of))
+                    .with_producer_id(ProducerId(known.producer.0))
+                    .with_producer_epoch(known.producer.1)
+                    .with_generation_id(generation)
+                    .with_member_id(text(id.unwrap_or(&known.member)))
+                    .with_topics(vec![wanted]),
+            )
+        })
+    };
+    vec![
+        Joiner::new(of, said(1, &[])).with_id("").step("join classically for transactions", 3),
+        sync("lead for transactions", of, None, 1, handed(1, &[0, 1, 2], None), ("consumer", "range")),
+        send("join in the consumer protocol for transactions", joining(of, "m1", &["t"])),
+        init("begin for a mixed group", 60_000),
+        step("add offsets of a mixed group", ApiKey::AddOffsetsToTxn, 3, move |known| {
+            RequestKind::AddOffsetsToTxn(
+                AddOffsetsToTxnRequest::default()
+                    .with_transactional_id(tx())
+                    .with_producer_id(ProducerId(known.producer.0))
+                    .with_producer_epoch(known.producer.1)
+                    .with_group_id(group(of)),
+            )
+        }),
+        offsets("offsets of a classic member in a transaction", None, 1),
+        offsets("offsets of a classic member of before in a transaction", None, 0),
+        offsets("offsets of a classic member to come in a transaction", None, 2),
+        offsets("offsets of a member in a transaction", Some("m1"), 2),
+        offsets("offsets of a member to come in a transaction", Some("m1"), 3),
+        offsets("offsets of a stranger in a transaction", Some("nobody"), 2),
+        offsets("offsets of nobody in a transaction", Some(""), -1),
+        end("roll back for a mixed group", false, 0),
     ]
 }
 
