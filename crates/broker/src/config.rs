@@ -70,8 +70,10 @@ pub struct BrokerConfig {
     pub group_min_session_timeout: Duration,
     /// Longest session timeout that a group member may ask for.
     pub group_max_session_timeout: Duration,
-    /// Most members a group may have.
+    /// Most members a group may have, of the classic protocol.
     pub group_max_size: usize,
+    /// Most members that a group of the consumer protocol (KIP-848) may have.
+    pub group_consumer_max_size: usize,
     /// How long a member of a group of the consumer protocol (KIP-848) may be silent; `consumer.session.timeout.ms` of a group goes first.
     pub group_consumer_session_timeout: Duration,
     /// How often such a member is told to beat; `consumer.heartbeat.interval.ms` of a group goes first.
@@ -119,6 +121,7 @@ impl Default for BrokerConfig {
             group_min_session_timeout: Duration::from_secs(6),
             group_max_session_timeout: Duration::from_secs(30 * 60),
             group_max_size: 10_000,
+            group_consumer_max_size: 10_000,
             group_consumer_session_timeout: Duration::from_secs(45),
             group_consumer_heartbeat_interval: Duration::from_secs(5),
             group_consumer_migration_policy: MigrationPolicy::Bidirectional,

@@ -145,6 +145,7 @@ impl Reading<'_> {
         }
         for (key, into) in [
             ("group.max.size", &mut config.group_max_size),
+            ("group.consumer.max.size", &mut config.group_consumer_max_size),
             ("socket.request.max.bytes", &mut config.max_request_bytes),
             ("max.connections", &mut config.max_connections),
             ("fetch.max.bytes", &mut config.max_fetch_bytes),

@@ -491,6 +491,40 @@ fn the_policy_says_which_way_a_group_may_go() {
 }
 
 #[test]
+fn a_group_has_no_more_members_than_its_protocol_allows() {
+    // Sizes of classic and of consumer groups, members, the error of a newcomer of the consumer protocol, whether the group is classic when it has gone
+    let full = ResponseError::GroupMaxSizeReached.code();
+    let cannot = ResponseError::GroupIdNotFound.code();
+    for (classic_size, size, count, error, is_classic) in
+        [(9, 9, 2, 0, true), (9, 2, 2, full, true), (9, 1, 2, cannot, true), (2, 9, 2, 0, true), (1, 9, 1, 0, false)]
+    {
+        let what = format!("{classic_size} and {size}");
+        let mut rig = Rig::new(BrokerConfig {
+            group_max_size: classic_size,
+            group_consumer_max_size: size,
+            ..BrokerConfig::default()
+        });
+        rig.create_topic("t", PARTITIONS, &[]);
+        let mut members = classics(&mut rig, count, false);
+        let newcomer = Consumer::new("a", &["t"]);
+        let response = newcomer.send(&mut rig, 0);
+        assert_eq!(response.error_code, error, "{what}: {response:?}");
+        if error == 0 {
+            // One more of the classic protocol than a classic group takes, in the last case.
+            if !is_classic {
+                members.push(Member::Classic(Classic::new(9)));
+                members[1].step(&mut rig);
+                members[1].step(&mut rig);
+                members[1].step(&mut rig);
+            }
+            assert_eq!(newcomer.send(&mut rig, -1).error_code, 0, "{what}");
+        }
+        assert_eq!(classic_state(&mut rig) != "Dead", is_classic, "{what}");
+        settle(&mut rig, &mut members, &what);
+    }
+}
+
+#[test]
 fn a_group_that_is_forming_is_upgraded_with_those_who_wait() {
     let mut rig = rig_with(MigrationPolicy::Bidirectional);
     let mut members = classics(&mut rig, 2, false);

@@ -46,7 +46,7 @@ impl Groups {
         let has_no_id = request.member_id.is_empty();
         let id =
             if has_no_id { uuid::Uuid::from_u128(info.fresh_id).to_string() } else { request.member_id.to_string() };
-        if consumer.members.len() >= limits.max_size && !consumer.members.contains_key(&id) {
+        if consumer.members.len() >= limits.consumer_max_size && !consumer.members.contains_key(&id) {
             return Err(ResponseError::GroupMaxSizeReached);
         }
         let protocols: Vec<(String, Bytes)> =

@@ -45,7 +45,7 @@ impl Group {
         if self.protocol_type.as_deref() != Some(CONSUMER) {
             return Err(cannot("the group does not use the consumer embedded protocol"));
         }
-        if self.members.len() > limits.max_size {
+        if self.members.len() > limits.consumer_max_size {
             return Err(cannot("the group size exceeds the consumer group maximum size"));
         }
         let mut consumer =

@@ -68,7 +68,7 @@ impl Groups {
         let name = request.group_id.to_string();
         let (session_timeout, interval) =
             (self.consumer_session_timeout(&name), self.consumer_heartbeat_interval(&name));
-        let max_size = self.limits.max_size;
+        let max_size = self.limits.consumer_max_size;
         let joins = request.member_epoch == JOINING;
         if self.groups.get(&name).is_none_or(|group| group.consumer.is_none()) {
             self.keep(&name, effects);
