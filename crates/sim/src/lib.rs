@@ -31,9 +31,10 @@
 //! TCP doubles nothing, so a request that a broker sees twice is one whose answer was lost, and that the client sent again. There is one
 //! broker: where clients meet another in a cluster (a coordinator that has moved or loads, a leader that has moved), the answer of that other is given in
 //! its stead. A static member of a cooperative group that dies while it gives partitions up leaves them without an owner until somebody new joins: that is
-//! Kafka's protocol, so somebody does. A killed broker loses nothing that it has written. Where power fails every topic has `flush.messages=1`, there are no transactions, and
-//! nothing is promised of groups and their offsets, as the journal that has them is synced later. In a share of the seeds each member is started in either
-//! protocol, classic or KIP-848, so that the group is moved from one to the other and back; one that has lost its members counts from the beginning then.
+//! Kafka's protocol, so somebody does. A killed broker loses nothing that it has written. Where power fails every topic has `flush.messages=1`, and
+//! nothing is promised of groups and their offsets, as the journal that has them is synced later; of transactions it has been synced before anything
+//! follows from it. In a share of the seeds each member is started in either protocol, classic or KIP-848, so that the group is moved from one to the
+//! other and back; one that has lost its members counts from the beginning then.
 //!
 //! [`planted`] has bugs that are put in on purpose, to show that each would be noticed. Not simulated: admin clients, the runtime, a member of the group that
 //! commits its offsets within transactions.

@@ -181,9 +181,7 @@ impl Plan {
             loss: rng.pick(&[0, 40, 150, 400]),
             latency: rng.pick(&[3, 20, 80, 300]),
             producers: rng.between(1, 4) as usize,
-            // Where power fails nothing is promised of transactions: their journal is synced later.
             transactional: match planted {
-                _ if power_fails => 0,
                 Some(_) => 2,
                 None => rng.below(3) as usize,
             },

@@ -120,6 +120,8 @@ counted! {
         TransactionsOfVersion2,
         /// A batch was sent compressed.
         Compressed,
+        /// A producer wrote records that are older than brokers remember an idle producer.
+        OldRecords,
         /// Requests and answers went through the wire format.
         Encoded,
         /// A member was given partitions.

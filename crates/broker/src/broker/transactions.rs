@@ -326,8 +326,22 @@ impl Broker {
     /// Writes a transaction's state down, then takes it.
     fn save(&mut self, id: &str, transaction: Transaction) -> Result<&Transaction, ResponseError> {
         self.record_as_coordinator(&[transaction.entry(id)])?;
+        if self.must_survive(&transaction) {
+            // Asked again, it is written again.
+            self.sync_journal().map_err(|_| ResponseError::NotCoordinator)?;
+        }
         let slot = self.transactions.by_id.entry(id.to_owned());
         Ok(slot.insert_entry(transaction).into_mut())
+    }
+
+    /// Whether a transaction's state must survive the loss of power before anything follows from it.
+    ///
+    /// An epoch that is given out twice makes records of one owner look like repeats of another's. Where records are flushed, a partition that nobody
+    /// knows to be in a transaction would keep it open for ever, and an end that is forgotten half-way would be another in the next partition.
+    fn must_survive(&self, transaction: &Transaction) -> bool {
+        let is_flushed =
+            |name: &str| self.topics.get(name).is_some_and(|topic| topic.config.log.flush_messages < i64::MAX);
+        transaction.phase == Phase::Empty || transaction.partitions.iter().any(|(name, _)| is_flushed(name))
     }
 
     /// The transaction to which its owner adds something; begins it where none is open.
@@ -445,7 +459,11 @@ impl Broker {
         } else {
             let offsets = accepted.clone();
             let entry = Entry::PendingOffsets { group: group.clone(), producer_id, offsets };
-            self.record_as_coordinator(&[entry])
+            let survives = self.transactions.by_id.get(&id).is_some_and(|known| self.must_survive(known));
+            self.record_as_coordinator(&[entry]).and_then(|()| match survives {
+                true => self.sync_journal().map_err(|_| ResponseError::NotCoordinator),
+                false => Ok(()),
+            })
         };
         if written.is_ok() && !accepted.is_empty() {
             self.groups.add_pending_offsets(self.now.unix_ms, &group, producer_id, accepted);

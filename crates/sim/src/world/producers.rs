@@ -18,6 +18,9 @@ use crate::plan::{CUT, KEYED, KEYS, MIXED, PLAIN, TOPICS, part};
 use crate::planted::Planted;
 use crate::tally::State;
 
+/// By how much old records are old: more than brokers remember an idle producer, less than they keep records.
+const OLD_MS: i64 = 2 * 24 * 60 * 60 * 1000;
+
 /// A producer's process.
 pub(super) struct ProducerApp {
     pub(super) core: ProducerCore,
@@ -27,6 +30,8 @@ pub(super) struct ProducerApp {
     /// Records of the batch before this one were taken.
     pub(super) taken: usize,
     topics: Vec<Arc<str>>,
+    /// Its records are of two days ago.
+    writes_old: bool,
     pub(super) transactional: Option<TransactionalApp>,
 }
 
@@ -71,7 +76,12 @@ impl World {
         if settings.compression != Compression::None {
             self.tally.state(State::Compressed);
         }
+        let writes_old = self.rng.one_in(5);
+        if writes_old {
+            self.tally.state(State::OldRecords);
+        }
         ProducerApp {
+            writes_old,
             core: ProducerCore::new(settings),
             source: self.sources,
             batch: ProduceBatch::default(),
@@ -124,6 +134,8 @@ impl World {
 
     pub(super) fn make_records(&mut self, process: ProcessId) {
         let transaction = self.producer(process).transactional.as_ref().map(|app| app.open);
+        let old = self.wall_ms(process) - OLD_MS;
+        let timestamp = self.producer(process).writes_old.then_some(old);
         let many = self.rng.between(1, 9);
         let topic = match transaction {
             Some(_) => MIXED,
@@ -149,7 +161,7 @@ impl World {
                 Ok(true)
             }));
             let topic = &app.topics[topic];
-            draft.finish(id, Destination { topic, partition, timestamp: None });
+            draft.finish(id, Destination { topic, partition, timestamp });
         }
     }
 

@@ -383,3 +383,25 @@ fn what_does_not_begin_a_transaction_of_the_second_version_lacks_what_comes_befo
     assert_eq!(write(1), ResponseError::OutOfOrderSequenceNumber.code());
     assert_eq!((write(0), write(1)), (0, 0));
 }
+
+#[test]
+fn a_transaction_ends_although_power_fails_where_records_are_flushed() {
+    let config = [("flush.messages", "1")];
+    for committed in [None, Some(true), Some(false)] {
+        let mut rig = Rig::new(BrokerConfig::default());
+        rig.create_topic("t", 1, &config);
+        let owner = init(&mut rig);
+        assert_eq!(add_partition(&mut rig, owner, "t"), 0);
+        assert_eq!(write(&mut rig, owner, 0, "a"), 0);
+        if let Some(committed) = committed {
+            assert_eq!(end(&mut rig, owner, committed), 0);
+        }
+        rig.store.crash_machine(|_, _| 0);
+        rig.kill();
+        // Nobody ends it but time.
+        rig.pass(Duration::from_secs(61));
+        let aborted = if committed == Some(true) { vec![] } else { vec![0] };
+        assert_eq!(committed_view(&mut rig), (2, aborted), "{committed:?}");
+        assert!(init(&mut rig).epoch > owner.epoch, "no epoch is given out twice");
+    }
+}
