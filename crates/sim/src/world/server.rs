@@ -611,7 +611,13 @@ impl World {
                 }
                 self.look_at_beat(member, epoch, answer)?;
             }
-            (Asked::Static { instance, .. }, ResponseKind::JoinGroup(answer)) if answer.error_code == 0 => {
+            // Whoever waits when the group changes its protocol has to join again, and has its place by then.
+            (Asked::Static { instance, member }, ResponseKind::JoinGroup(answer))
+                if answer.error_code == 0
+                    || (member.is_empty()
+                        && !answer.member_id.is_empty()
+                        && answer.error_code == ResponseError::RebalanceInProgress.code()) =>
+            {
                 self.look_at_place(instance, &answer.member_id, 0)?;
             }
             (Asked::Static { instance, member }, ResponseKind::JoinGroup(answer)) => {
