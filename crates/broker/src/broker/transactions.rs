@@ -672,7 +672,6 @@ impl Broker {
         let Some((log, config)) = topic.log(partition) else {
             return Ok(());
         };
-        let before = log.size();
         let appended = if !first && !log.has_open_transaction(transaction.producer_id) {
             // The marker was written before a crash or a failure, or there was nothing to end.
             log.flush_if_due(&config.log)
@@ -688,10 +687,10 @@ impl Broker {
             );
             ResponseError::KafkaStorageError
         })?;
-        let grown = usize::try_from(log.size().saturating_sub(before)).unwrap_or(usize::MAX);
         let flush_ms = config.log.flush_ms;
         self.schedule_flush(flush_ms);
-        self.awakened.extend(self.fetches.appended(topic_id, partition, grown));
+        // To readers of committed records the marker shows all that came before it, however much that is.
+        self.awakened.extend(self.fetches.appended(topic_id, partition, usize::MAX));
         Ok(())
     }
 

@@ -102,14 +102,22 @@ fn readers_of_committed_records_wait_for_the_end() {
     assert_eq!(end(&mut rig, owner, true), 0);
     assert!(rig.take(waiting).is_some());
     assert_eq!(committed_view(&mut rig), (3, vec![]));
+    // So is one that waits for more than the marker has.
+    let request = fetch_request("t", 0, 3).with_isolation_level(1).with_max_wait_ms(60_000).with_min_bytes(150);
+    let waiting = rig.send(ConnectionId(6), 12, RequestKind::Fetch(request));
+    assert_eq!(add_partition(&mut rig, owner, "t"), 0);
+    assert_eq!(write(&mut rig, owner, 2, &"c".repeat(500)), 0);
+    assert!(rig.take(waiting).is_none());
+    assert_eq!(end(&mut rig, owner, true), 0);
+    assert!(rig.take(waiting).is_some());
     assert_eq!(end(&mut rig, owner, true), 0, "the answer was lost and the producer asks again");
     assert_eq!(end(&mut rig, owner, false), ResponseError::InvalidTxnState.code());
 
     assert_eq!(add_partition(&mut rig, owner, "t"), 0);
-    assert_eq!(write(&mut rig, owner, 2, "c"), 0);
+    assert_eq!(write(&mut rig, owner, 3, "c"), 0);
     assert_eq!(end(&mut rig, owner, false), 0);
     for _ in 0..2 {
-        assert_eq!(committed_view(&mut rig), (5, vec![3]));
+        assert_eq!(committed_view(&mut rig), (7, vec![5]));
         rig.kill();
     }
 }
