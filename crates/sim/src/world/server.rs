@@ -620,6 +620,12 @@ impl World {
             {
                 self.look_at_place(instance, &answer.member_id, 0)?;
             }
+            // Its group was moved to the other protocol while it waited: it has its place, and does not know it.
+            (Asked::Static { instance, .. }, ResponseKind::JoinGroup(answer))
+                if answer.error_code == ResponseError::RebalanceInProgress.code() =>
+            {
+                self.server.places.remove(&instance);
+            }
             (Asked::Static { instance, member }, ResponseKind::JoinGroup(answer)) => {
                 self.look_at_place(instance, &member, answer.error_code)?;
             }
